@@ -1,0 +1,199 @@
+"""Every kernel as its equation, in NumPy, for any number of axes: the specification.
+
+The fast kernels are tested against this file, and `nn.kernels.using("reference")` runs the
+whole library on it. It is meant to be read first.
+
+Arrays have their channels last. Letters: N clips, S the spatial sizes (of time, height and
+width, as many as there are), K the kernel's sizes, C channels. A window is described by one
+entry per axis: `stride`, `dilation`, and `padding` as pairs (before, after), so that one side
+may have more than the other.
+
+The trick that keeps everything short: do not loop over the outputs, loop over the *taps* of
+the window. For one tap (p, q) the inputs that meet it, for all outputs at once, are one
+strided slice of the padded input:
+
+    x[:, p·dilation : … : stride, q·dilation : … : stride]        # (N, *S_out, C)
+"""
+
+import numpy as np
+
+
+def output_size(input_size, kernel_size, stride, padding, dilation):
+    """How many positions a window finds on each axis.
+
+    S_out = ⌊(S + before + after − dilation·(K − 1) − 1) / stride⌋ + 1
+    """
+    return tuple(
+        (s + sum(p) - d * (k - 1) - 1) // step + 1
+        for s, k, step, p, d in zip(
+            input_size, kernel_size, stride, padding, dilation, strict=True
+        )
+    )
+
+
+def taps(kernel_size, out_size, stride, dilation):
+    """For each tap of the window, row-major: its index and the slice of inputs it meets."""
+    for tap in np.ndindex(*kernel_size):
+        first = [k * d for k, d in zip(tap, dilation, strict=True)]
+        slices = tuple(
+            slice(f, f + step * (n - 1) + 1, step)
+            for f, step, n in zip(first, stride, out_size, strict=True)
+        )
+        yield tap, (slice(None), *slices)
+
+
+def pad(x, padding, value=0.0):
+    """Put `value` around x (N, *S, C) on the spatial axes."""
+    if not any(map(any, padding)):
+        return x
+    return np.pad(x, [(0, 0), *padding, (0, 0)], constant_values=value)
+
+
+def unpad(x, padding):
+    """Cut off what `pad` put on. (A slice 0:-0 would be empty, so count from the front.)"""
+    inner = [slice(p[0], n - p[1]) for p, n in zip(padding, x.shape[1:-1], strict=True)]
+    return x[(slice(None), *inner)]
+
+
+# ---- convolution ------------------------------------------------------------------------
+
+
+def conv_forward(x, w, b, stride, padding, dilation, groups):
+    """Convolution (no flip, as in the article's §3.1.1, summed over input channels).
+
+    y(i, j) = Σ_p Σ_q x(i·stride + p·dilation, j·stride + q·dilation) @ w(p, q) + b
+
+    x (N, *S, C_in), w (*K, C_in // groups, C_out), b (C_out,) or None → y (N, *S_out, C_out).
+    With groups, the g-th share of the input channels feeds the g-th share of the outputs.
+    """
+    if groups > 1:
+        x_parts = np.split(x, groups, axis=-1)
+        w_parts = np.split(w, groups, axis=-1)
+        y = np.concatenate(
+            [
+                conv_forward(xg, wg, None, stride, padding, dilation, 1)
+                for xg, wg in zip(x_parts, w_parts, strict=True)
+            ],
+            axis=-1,
+        )
+    else:
+        kernel_size = w.shape[:-2]
+        out_size = output_size(x.shape[1:-1], kernel_size, stride, padding, dilation)
+        x = pad(x, padding)
+        y = sum(
+            x[window] @ w[tap]  # (N, *S_out, C_in) @ (C_in, C_out)
+            for tap, window in taps(kernel_size, out_size, stride, dilation)
+        )
+    return y if b is None else y + b
+
+
+def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
+    """The gradient for the input: every output hands its gradient back through each tap.
+
+    dx(i·stride + p·dilation, …) += dy(i, …) @ w(p, …)ᵀ
+
+    dy (N, *S_out, C_out), w (*K, C_in // groups, C_out) → dx (N, *input_size, C_in).
+    """
+    if groups > 1:
+        dy_parts = np.split(dy, groups, axis=-1)
+        w_parts = np.split(w, groups, axis=-1)
+        return np.concatenate(
+            [
+                conv_backward_input(dyg, wg, input_size, stride, padding, dilation, 1)
+                for dyg, wg in zip(dy_parts, w_parts, strict=True)
+            ],
+            axis=-1,
+        )
+    N, *out_size, C_out = dy.shape
+    *kernel_size, C_in, C_out = w.shape
+    padded_size = [s + sum(p) for s, p in zip(input_size, padding, strict=True)]
+    dx = np.zeros((N, *padded_size, C_in), dy.dtype)
+    for tap, window in taps(kernel_size, out_size, stride, dilation):
+        dx[window] += dy @ w[tap].T  # (N, *S_out, C_in)
+    return unpad(dx, padding)
+
+
+def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
+    """The gradient for the weight: each tap sums input times output gradient over all places.
+
+    dw(p, …) = Σ_n Σ_i x(n, i·stride + p·dilation, …)ᵀ @ dy(n, i, …)
+
+    dy (N, *S_out, C_out), x (N, *S, C_in) → dw (*kernel_size, C_in // groups, C_out).
+    """
+    if groups > 1:
+        x_parts = np.split(x, groups, axis=-1)
+        dy_parts = np.split(dy, groups, axis=-1)
+        return np.concatenate(
+            [
+                conv_backward_weight(dyg, xg, kernel_size, stride, padding, dilation, 1)
+                for dyg, xg in zip(dy_parts, x_parts, strict=True)
+            ],
+            axis=-1,
+        )
+    N, *out_size, C_out = dy.shape
+    C_in = x.shape[-1]
+    x = pad(x, padding)
+    dw = np.empty((*kernel_size, C_in, C_out), dy.dtype)
+    dy_rows = dy.reshape(-1, C_out)  # (N·S_out, C_out)
+    for tap, window in taps(kernel_size, out_size, stride, dilation):
+        dw[tap] = x[window].reshape(-1, C_in).T @ dy_rows  # (C_in, C_out)
+    return dw
+
+
+# ---- pooling ----------------------------------------------------------------------------
+
+
+def max_pool_forward(x, kernel_size, stride, padding):
+    """Max pooling (article §3.1.2): y(i, j) = max_p max_q x(i·stride + p, j·stride + q).
+
+    x (N, *S, C) → y (N, *S_out, C) and `winner`, of the same shape: which tap of the window
+    won, counted row-major (int32). The first wins a tie, padding never wins, NaN always does.
+    """
+    dilation = (1,) * len(kernel_size)
+    out_size = output_size(x.shape[1:-1], kernel_size, stride, padding, dilation)
+    x = pad(x, padding, value=-np.inf)
+    windows = np.stack([x[window] for _, window in taps(kernel_size, out_size, stride, dilation)])
+    winner = windows.argmax(axis=0)  # (N, *S_out, C)
+    y = np.take_along_axis(windows, winner[None], axis=0)[0]
+    return y, winner.astype(np.int32)
+
+
+def max_pool_backward(dy, winner, input_size, kernel_size, stride, padding):
+    """The winner of each window gets that window's gradient; the others get nothing.
+
+    dy, winner (N, *S_out, C) → dx (N, *input_size, C). Where windows overlap, gradients add up.
+    """
+    N, *out_size, C = dy.shape
+    dilation = (1,) * len(kernel_size)
+    padded_size = [s + sum(p) for s, p in zip(input_size, padding, strict=True)]
+    dx = np.zeros((N, *padded_size, C), dy.dtype)
+    for k, (_, window) in enumerate(taps(kernel_size, out_size, stride, dilation)):
+        dx[window] += dy * (winner == k)
+    return unpad(dx, padding)
+
+
+def avg_pool_forward(x, kernel_size, stride, padding):
+    """Average pooling (article §3.1.2): y(i, j) = 1/(P·Q) Σ_p Σ_q x(i·stride + p, j·stride + q).
+
+    x (N, *S, C) → y (N, *S_out, C). Padding counts as zeros: the divisor is always P·Q.
+    """
+    dilation = (1,) * len(kernel_size)
+    out_size = output_size(x.shape[1:-1], kernel_size, stride, padding, dilation)
+    x = pad(x, padding)
+    total = sum(x[window] for _, window in taps(kernel_size, out_size, stride, dilation))
+    return total / np.asarray(np.prod(kernel_size), x.dtype)
+
+
+def avg_pool_backward(dy, input_size, kernel_size, stride, padding):
+    """Each input of a window gets an equal share, 1/(P·Q), of that window's gradient.
+
+    dy (N, *S_out, C) → dx (N, *input_size, C).
+    """
+    N, *out_size, C = dy.shape
+    dilation = (1,) * len(kernel_size)
+    padded_size = [s + sum(p) for s, p in zip(input_size, padding, strict=True)]
+    dx = np.zeros((N, *padded_size, C), dy.dtype)
+    share = dy / np.asarray(np.prod(kernel_size), dy.dtype)
+    for _, window in taps(kernel_size, out_size, stride, dilation):
+        dx[window] += share
+    return unpad(dx, padding)
