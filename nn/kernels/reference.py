@@ -25,9 +25,7 @@ def output_size(input_size, kernel_size, stride, padding, dilation):
     """
     return tuple(
         (s + sum(p) - d * (k - 1) - 1) // step + 1
-        for s, k, step, p, d in zip(
-            input_size, kernel_size, stride, padding, dilation, strict=True
-        )
+        for s, k, step, p, d in zip(input_size, kernel_size, stride, padding, dilation, strict=True)
     )
 
 
