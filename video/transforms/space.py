@@ -1,0 +1,139 @@
+"""Transforms that move pixels; masks move along."""
+
+import numpy as np
+
+from video.transforms.base import Transform
+
+
+class Resize(Transform):
+    """Scales to `size` = (height, width) pixels; an int stands for a square.
+
+    Pixel o of a row of n_out looks at the place (o + 1/2) s - 1/2 of the n_in it is made from,
+    s = n_in / n_out, and takes the pixels i around it with the weights of a triangle,
+
+        w(o, i) = max(0, 1 - |i + 1/2 - (o + 1/2) s| / max(1, s)),  divided by their sum:
+
+    bilinear when enlarging; when shrinking the triangle widens, so that every pixel of the input
+    counts and nothing flickers. Masks take the nearest pixel, as class ids have no mean.
+    uint8 is rounded to uint8; floats keep their type.
+
+    Clips that come from files are better scaled while they are decoded: `VideoFolder(size=...)`.
+    """
+
+    def __init__(self, size):
+        self.size = _size(size)
+
+    def on_clip(self, clip, drawn):
+        height, width = clip.shape[-3:-1]
+        if (height, width) == self.size:
+            return clip
+        kind = clip.dtype if clip.dtype.kind == "f" else np.float32
+        rows = _triangles(height, self.size[0]).astype(kind)  # (H_out, H)
+        columns = _triangles(width, self.size[1]).astype(kind)  # (W_out, W)
+        *lead, H, W, C = clip.shape
+        y = rows @ clip.astype(kind).reshape(*lead, H, W * C)  # (.., H_out, W·C)
+        y = columns @ y.reshape(*lead, self.size[0], W, C)  # (.., H_out, W_out, C)
+        if clip.dtype.kind == "f":
+            return y
+        return np.rint(y).astype(clip.dtype)  # weights sum to one: no value leaves the range
+
+    def on_mask(self, mask, drawn):
+        height, width = mask.shape[-2:]
+        i = (2 * np.arange(self.size[0]) + 1) * height // (2 * self.size[0])
+        j = (2 * np.arange(self.size[1]) + 1) * width // (2 * self.size[1])
+        return mask[..., i[:, None], j]
+
+
+def _triangles(n_in, n_out):
+    """The weights w(o, i) of `Resize` along one axis, (n_out, n_in)."""
+    s = n_in / n_out
+    o, i = np.arange(n_out)[:, None], np.arange(n_in)
+    w = np.maximum(0, 1 - np.abs(i + 0.5 - (o + 0.5) * s) / max(1, s))
+    return w / w.sum(axis=1, keepdims=True)
+
+
+class _Crop(Transform):
+    """Cuts out `size` = (height, width) pixels at the (top, left) that `draw` gives."""
+
+    def __init__(self, size):
+        self.size = _size(size)
+
+    def _room(self, shape):
+        """How many rows and columns are left over."""
+        room = shape[-3] - self.size[0], shape[-2] - self.size[1]
+        if min(room) < 0:
+            raise ValueError(
+                f"{self!r}: frames of {shape[-3]} x {shape[-2]} pixels (height x width) "
+                "are smaller than the crop; put a Resize before"
+            )
+        return room
+
+    def on_clip(self, clip, corner):
+        return clip[(..., *self._window(corner), slice(None))]
+
+    def on_mask(self, mask, corner):
+        return mask[(..., *self._window(corner))]
+
+    def _window(self, corner):
+        (top, left), (height, width) = corner, self.size
+        return slice(top, top + height), slice(left, left + width)
+
+
+class RandomCrop(_Crop):
+    """Cuts `size` = (height, width) pixels out of the clip, at one random place."""
+
+    random = True
+
+    def draw(self, rng, shape):
+        rows, columns = self._room(shape)
+        return rng.integers(rows + 1), rng.integers(columns + 1)
+
+
+class CenterCrop(_Crop):
+    """Cuts `size` = (height, width) pixels out of the middle."""
+
+    def draw(self, rng, shape):
+        rows, columns = self._room(shape)
+        return rows // 2, columns // 2
+
+
+class RandomHorizontalFlip(Transform):
+    """Exchanges left and right of the whole clip with probability p.
+
+    swap: pairs of class names that change places with it, such as {"left": "right"}; one
+    direction stands for both. Without it a flipped clip keeps its label.
+    """
+
+    random = True
+
+    def __init__(self, p=0.5, swap=None):
+        if not 0 <= p <= 1:
+            raise ValueError(f"RandomHorizontalFlip: expected 0 <= p <= 1, got {p}")
+        self.p = p
+        self.swap = dict(swap or {})
+        self._partner = {new: old for old, new in self.swap.items()} | self.swap
+        if any(self._partner[self._partner[name]] != name for name in self._partner):
+            raise ValueError(f"RandomHorizontalFlip: swap={swap} does not pair the classes")
+
+    @property
+    def class_names(self):
+        return frozenset(self._partner)
+
+    def draw(self, rng, shape):
+        return rng.random() < self.p
+
+    def on_clip(self, clip, flipped):
+        return clip[..., ::-1, :] if flipped else clip
+
+    def on_mask(self, mask, flipped):
+        return mask[..., ::-1] if flipped else mask
+
+    def on_label(self, label, flipped):
+        return self._partner.get(label, label) if flipped else label
+
+
+def _size(size):
+    height, width = (size, size) if np.ndim(size) == 0 else size
+    if int(height) != height or int(width) != width or min(height, width) < 1:
+        raise ValueError(f"size: expected (height, width) in whole pixels, got {size!r}")
+    return int(height), int(width)
