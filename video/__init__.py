@@ -8,9 +8,10 @@ reading a file does not wait for the layers or for matplotlib.
 from importlib import import_module
 
 from video import transforms
-from video.folder import VideoFolder, split
+from video.folder import VideoFolder
 from video.loader import DataLoader
 from video.reader import VideoError, VideoInfo, probe, read, stream
+from video.splitting import split
 from video.writer import write
 
 __all__ = [
