@@ -9,8 +9,10 @@ Arrays have their channels last. Start with `linear.py`, then `convolution.py` b
 
 from nn import initializers, kernels, metrics, optim
 from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.checkpoint import load, save
 from nn.convolution import Conv1d, Conv2d, Conv3d
 from nn.dropout import Dropout
+from nn.gradcheck import check_gradients
 from nn.linear import Flatten, Linear
 from nn.losses import CrossEntropyLoss, MSELoss
 from nn.module import Module, Parameter, Sequential, inference
@@ -23,6 +25,7 @@ from nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from nn.trainer import Trainer
 
 __all__ = [
     "AvgPool1d",
@@ -47,9 +50,13 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Trainer",
+    "check_gradients",
     "inference",
     "initializers",
     "kernels",
+    "load",
     "metrics",
     "optim",
+    "save",
 ]

@@ -4,6 +4,8 @@ An optimiser changes `parameter.data` in place for every parameter that is train
 got a gradient since the last `zero_grad()`. A schedule sets `optimizer.lr` step by step.
 """
 
+import math
+
 import numpy as np
 
 
@@ -131,6 +133,25 @@ class AdamW(Optimizer):
         theta -= (self.lr / (1 - beta1**t)) * m / denominator
 
 
+def clip_grad_norm(parameters, max_norm):
+    """Shorten the gradient of all parameters together, if longer than `max_norm` → its length.
+
+        n = √(Σ over parameters and elements of g²),   g ← g · min(1, max_norm / (n + 10⁻⁶))
+
+    The direction stays (Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063). Returns n, the
+    length before, as a float.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm must be above 0, got {max_norm}")
+    grads = [parameter.grad for parameter in parameters if parameter.has_grad]
+    norm = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads))
+    scale = max_norm / (norm + 1e-6)
+    if scale < 1:
+        for g in grads:
+            g *= scale
+    return norm
+
+
 class OneCycleLR:
     """Up to `max_lr` and down again, each along half a cosine (Smith 2018, arXiv:1803.09820).
 
@@ -171,4 +192,4 @@ class OneCycleLR:
 
 def _cosine(start, end, share):
     """From start (share 0) to end (share 1) along half a cosine."""
-    return end + (start - end) * (1 + np.cos(np.pi * share)) / 2
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
