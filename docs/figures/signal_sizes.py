@@ -32,7 +32,11 @@ def sizes(factor, activation):
 
 
 scales = [(4, RED, "4 / n"), (2, BLUE, "2 / n (He)"), (1, ORANGE, "1 / n")]
-kinds = [(nn.ReLU, 2, BLUE, "2 / n"), (nn.Tanh, 1, GREEN, "1 / n"), (nn.Sigmoid, 1, PURPLE, "1 / n")]
+kinds = [
+    (nn.ReLU, 2, BLUE, "2 / n"),
+    (nn.Tanh, 1, GREEN, "1 / n"),
+    (nn.Sigmoid, 1, PURPLE, "1 / n"),
+]
 
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3), layout="constrained")
 for factor, color, name in scales:
