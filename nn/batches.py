@@ -20,17 +20,22 @@ def opened(loader, skip=0):
     Closing ends the threads that a loader may have started. The first `skip` batches are
     left out, unless the loader keeps its place itself.
     """
-    if not hasattr(loader, "__len__"):
-        raise TypeError(
-            f"a loader must have a length and be iterable for each epoch, got a "
-            f"{type(loader).__name__}; a list of batches will do"
-        )
     batches = iter(loader)
     try:
         yield batches if hasattr(loader, "load_state_dict") else islice(batches, skip, None)
     finally:
         if hasattr(batches, "close"):
             batches.close()
+
+
+def count(loader):
+    """How many batches an epoch has."""
+    if not hasattr(loader, "__len__"):
+        raise TypeError(
+            f"a loader must have a length and give its batches anew for each epoch, got a "
+            f"{type(loader).__name__}; a list of batches will do"
+        )
+    return len(loader)
 
 
 def checked(batch, where):

@@ -1,5 +1,6 @@
 """How far a training has come, and how that is shown."""
 
+import math
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -40,7 +41,8 @@ class Progress:
         if self.best is not None and self.best["monitor"] == monitor:
             lower_is_better = monitor.endswith(("loss", "error"))
             former = self.best["value"]
-            if not (value < former if lower_is_better else value > former):
+            better = value < former if lower_is_better else value > former
+            if not (better or math.isnan(former)):
                 return False
         self.best = {"epoch": self.epoch, "monitor": monitor, "value": value}
         return True

@@ -78,6 +78,8 @@ class Trainer:
         now = self.progress
         monitor = monitor or ("train_loss" if val_loader is None else "val_loss")
         self._check_monitor(monitor, val_loader)
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
         if now.loaders is not None:
             batches.go_to(train_loader, now.loaders[0])
             batches.go_to(val_loader, now.loaders[1])
@@ -133,7 +135,7 @@ class Trainer:
         if now.trained:
             return
         self.model.train()
-        title, total = f"epoch {now.epoch + 1}/{epochs}", len(loader)
+        title, total = f"epoch {now.epoch + 1}/{epochs}", batches.count(loader)
         started, saved = time.monotonic() - now.seconds, time.monotonic()
         with (
             batches.opened(loader, skip=now.batch) as epoch,
@@ -149,8 +151,6 @@ class Trainer:
                 now.seconds = time.monotonic() - started
                 bar.set_postfix(progress.words(progress.means(now.sums) | {"lr": now.lr}), False)
                 bar.update()
-                if now.batch >= total:
-                    continue  # the loader is left to end by itself, so that it counts the epoch
                 if stop.asked:
                     return
                 if time.monotonic() - saved > SAVE_EVERY:
@@ -180,7 +180,6 @@ class Trainer:
         if monitor not in entry:
             raise ValueError(f"fit: monitor={monitor!r} is none of {', '.join(entry)}")
         if self.progress.is_best(monitor) and self.directory:
-            self.directory.mkdir(parents=True, exist_ok=True)
             checkpoint.save(self.model, self.directory / "best.npz", **self.best)
         if not quiet:
             tqdm.write(progress.epoch_line(entry, epochs))
@@ -240,7 +239,7 @@ class Trainer:
         with (
             _in_use(self.model),
             batches.opened(loader) as opened,
-            progress.bar(title, len(loader), quiet=quiet) as bar,
+            progress.bar(title, batches.count(loader), quiet=quiet) as bar,
         ):
             for number, batch in enumerate(opened, start=1):
                 if stop is not None and stop.asked:
@@ -272,7 +271,6 @@ class Trainer:
         if self.directory is None:
             return
         self._check_weights()
-        self.directory.mkdir(parents=True, exist_ok=True)
         places = [batches.place_of(train_loader), batches.place_of(val_loader)]
         training_state.write(self.directory / "last.npz", self, places)
 
