@@ -1,0 +1,129 @@
+"""What a backward promises besides the right numbers. Training relies on all of it.
+
+Each check takes a subject and gives None, or what is wrong in one line.
+"""
+
+import numpy as np
+
+from nn.module import inference
+
+SAME = 1e-9  # of the largest entry: sums may be taken in another order, nothing else
+
+
+def _equal(these, those):
+    """Are two lists of arrays the same but for rounding?"""
+    return all(
+        np.abs(a - b).max(initial=0.0) <= SAME * max(np.abs(b).max(initial=0.0), 1e-30)
+        for a, b in zip(these, those, strict=True)
+    )
+
+
+def inputs_stay(subject, expected, rng):
+    """Neither forward nor backward writes into its arguments: other layers hold them too."""
+    dy = subject.dy.copy()
+    before = [tensor.array.copy() for tensor in subject.tensors]
+    subject.gradients(dy=dy)
+    for tensor, old in zip(subject.tensors, before, strict=True):
+        if not np.array_equal(tensor.array, old):
+            tensor.array[...] = old
+            return f"{tensor.name} was changed in place: compute into a new array"
+    if not np.array_equal(dy, subject.dy):
+        return "backward changed dy in place: another branch may need it, compute a new array"
+
+
+def everything_taken(subject, expected, rng):
+    """One backward takes off what one forward saved; inside inference() nothing is saved."""
+    subject.gradients()
+    left = subject.saved()
+    subject.module.forget()
+    if left:
+        return f"{left[0][0]} still holds {left[0][1]} forward after backward: call self.take()"
+    with inference():
+        subject.forward()
+    left = subject.saved()
+    subject.module.forget()
+    if left:
+        return f"{left[0][0]} saved a forward inside nn.inference(): use self.save(...)"
+
+
+def gradients_add_up(subject, expected, rng):
+    """A second backward adds to each parameter's gradient; it does not replace it."""
+    subject.gradients()
+    subject.forward()
+    subject.backward(subject.dy)
+    for tensor, now, once in zip(
+        subject.parameters,
+        subject.parameter_gradients(),
+        expected[len(subject.float_inputs) :],
+        strict=True,
+    ):
+        if not _equal([now], [2 * once]):
+            return f"two backwards do not add up in {tensor.name}.grad: use {tensor.name}.add_grad"
+
+
+def last_in_first_out(subject, expected, rng):
+    """Two forwards, then two backwards in the opposite order: each meets its own values."""
+    inputs = [
+        value * (1 + 0.1 * rng.uniform(-1, 1, value.shape))
+        if any(value is tensor.values for tensor in subject.float_inputs)
+        else value
+        for value in subject.inputs
+    ]
+    dy = np.ones(()) if subject.is_loss else rng.standard_normal(subject.dy.shape)
+    second = subject.gradients(inputs, dy)
+    subject.module.zero_grad()
+    subject.forward()
+    subject.forward(inputs)
+    n = len(subject.float_inputs)
+    same = _equal(subject.backward(dy), second[:n])
+    same = _equal(subject.backward(subject.dy), expected[:n]) and same
+    both = [a + b for a, b in zip(expected[n:], second[n:], strict=True)]
+    if not (same and _equal(subject.parameter_gradients(), both)):
+        return (
+            "after two forwards the two backwards mix up their values: keep them with "
+            "self.save(...), not in an attribute"
+        )
+
+
+def input_gradient_optional(subject, expected, rng):
+    """backward(dy, need_input_grad=False) leaves the gradients of the parameters as they are."""
+    if not subject.parameters or subject.is_loss or not subject.has_need_input_grad:
+        return None
+    without = subject.gradients(need_input_grad=False)
+    if not _equal(without, expected[len(subject.float_inputs) :]):
+        return "need_input_grad=False changes the gradient of a parameter"
+
+
+def frozen_stay_out(subject, expected, rng):
+    """A frozen parameter gets no gradient, and the gradients of all others stay."""
+    n = len(subject.float_inputs)
+    for share in (0, 1):  # first every other parameter, then the rest
+        frozen, free = subject.parameters[share::2], subject.parameters[1 - share :: 2]
+        for tensor in frozen:
+            tensor.parameter.trainable = False
+        try:
+            subject.module.zero_grad()
+            subject.forward()
+            of_inputs = subject.backward(subject.dy)
+        finally:
+            for tensor in frozen:
+                tensor.parameter.trainable = True
+        for tensor in frozen:
+            if tensor.parameter.has_grad:
+                return (
+                    f"{tensor.name} was frozen, yet backward computed its gradient: do so only "
+                    f"if self.{tensor.name}.trainable"
+                )
+        now = of_inputs + [tensor.parameter.grad for tensor in free]
+        if not _equal(now, expected[:n] + expected[n:][1 - share :: 2]):
+            return "freezing one parameter changes the gradient of another tensor"
+
+
+CHECKS = (
+    inputs_stay,
+    everything_taken,
+    gradients_add_up,
+    last_in_first_out,
+    input_gradient_optional,
+    frozen_stay_out,
+)

@@ -1,0 +1,243 @@
+"""The module under test: a copy in float64 whose randomness is frozen.
+
+To the checker it is one function, from its float inputs and trainable parameters to the number
+
+    L = Σ y · dy        with a random dy, drawn once       (a loss is that number itself)
+
+whose gradient is exactly what `backward(dy)` promises. A dy of ones would not do: under it the
+gradient of softmax and of every normalisation is zero, so a wrong one can pass.
+"""
+
+import copy
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+
+from nn.module import Module, Parameter, inference
+
+
+class Problem(Exception):
+    """Something that keeps gradients from being compared at all, in one line."""
+
+
+@dataclass
+class Tensor:
+    """A float array that the output depends on: an input (parameter None) or a parameter."""
+
+    name: str
+    parameter: Parameter | None
+    values: np.ndarray | None = None  # of an input
+
+    @property
+    def array(self):
+        """The live array: changing it in place moves the point that is looked at."""
+        return self.values if self.parameter is None else self.parameter.data
+
+
+class Subject:
+    """A module at one point, ready to be evaluated, differentiated and moved.
+
+    - inputs: what is passed to forward. Float arrays become float64 copies; everything else
+      (ids, masks, None) is passed on as it is.
+    - tensors: what is to be checked, inputs first; known after the first `gradients`.
+    """
+
+    def __init__(self, module, inputs, rng):
+        if not isinstance(module, Module):
+            raise TypeError(f"check_gradients: expected an nn.Module, got {type(module).__name__}")
+        self.module = copy.deepcopy(module).forget().astype(np.float64)
+        self.module.zero_grad()
+        self.name = type(module).__name__
+        for parameter in self.module.parameters():
+            _leave_special_values(parameter.data, rng)
+        self.inputs = [_float64_copy(value) for value in inputs]
+        names = _argument_names(module.forward, len(inputs))
+        self.float_inputs = [
+            Tensor(name, None, value)
+            for name, value in zip(names, self.inputs, strict=True)
+            if _is_float_array(value)
+        ]
+        self.parameters = [
+            Tensor(name, parameter)
+            for name, parameter in self.module.named_parameters()
+            if parameter.trainable
+        ]
+        self.argument_names = names
+        self.has_need_input_grad = (
+            "need_input_grad" in inspect.signature(module.backward).parameters
+        )
+        self._remember_state()
+        self.output = self._first_output()
+        self.is_loss = self.output.ndim == 0
+        self.dy = np.ones(()) if self.is_loss else rng.standard_normal(self.output.shape)
+
+    @property
+    def tensors(self):
+        return self.float_inputs + self.parameters
+
+    # ---- forward -------------------------------------------------------------------------
+
+    def forward(self, inputs=None):
+        """y as a float64 array (0-d for a loss), from the frozen random state."""
+        self._restore_state()
+        y = self.module(*(self.inputs if inputs is None else inputs))
+        if isinstance(y, tuple | list | dict) or y is None:
+            raise Problem(
+                f"{self.name}.forward returned a {type(y).__name__}; expected one array, or a "
+                "float from a loss (wrap the module in one that returns what you want checked)"
+            )
+        y = np.asarray(y)
+        if y.dtype != np.float64:
+            raise Problem(
+                f"{self.name}.forward turned float64 into {y.dtype}: too coarse to compare; use "
+                "x.dtype for the constants and arrays made inside"
+            )
+        return y
+
+    def value(self):
+        """y, without anything being saved for a backward. A copy: y may be a view of an input
+        (Flatten), which is about to move."""
+        with inference():
+            return self.forward().copy()
+
+    def _first_output(self):
+        y = self.value()
+        if not np.isfinite(y).all():
+            raise Problem(f"{self.name}.forward gave NaN or infinity here: choose other inputs")
+        if not np.array_equal(y, self.value()):
+            raise Problem(
+                f"{self.name}.forward gives another output for the same input: draw random "
+                "numbers from an np.random.Generator kept as an attribute (self.rng), which the "
+                "checker can set back"
+            )
+        return y
+
+    # ---- backward ------------------------------------------------------------------------
+
+    def gradients(self, inputs=None, dy=None, **options):
+        """What backward says for each of `tensors` after one forward, as a list of arrays."""
+        self.module.zero_grad()
+        self.module.forget()
+        self.forward(inputs)
+        of_inputs = self.backward(self.dy if dy is None else dy, **options)
+        return of_inputs + self.parameter_gradients()
+
+    def parameter_gradients(self):
+        return [tensor.parameter.grad.copy() for tensor in self.parameters]
+
+    def backward(self, dy, **options):
+        """Backward alone: the gradients of the float inputs, each with its shape checked."""
+        arguments = () if self.is_loss else (dy,)
+        try:
+            returned = self.module.backward(*arguments, **options)
+        except Exception as error:
+            what = " ".join(str(error).split())
+            raise Problem(f"{self.name}.backward raised {type(error).__name__}: {what}") from error
+        if options:  # need_input_grad=False: nothing is to come back
+            return []
+        return self._input_gradients(returned)
+
+    def _input_gradients(self, returned):
+        if self.is_loss and not isinstance(returned, tuple):
+            self.float_inputs = self.float_inputs[:1]  # the rest are targets
+            self._check_gradient(returned, self.float_inputs[0])
+            return [np.array(returned)]
+        several = returned if isinstance(returned, tuple) else (returned,)
+        floats = {tensor.name: tensor for tensor in self.float_inputs}
+        if len(several) == len(self.inputs):
+            names = self.argument_names
+        elif len(several) == len(floats):
+            names = list(floats)
+        else:
+            raise Problem(
+                f"{self.name}.backward returned {len(several)} gradients for {len(self.inputs)} "
+                f"arguments ({', '.join(self.argument_names)}); expected one for each, in order, "
+                "None for masks and ids"
+            )
+        result = []
+        for name, gradient in zip(names, several, strict=True):
+            if name in floats:
+                self._check_gradient(gradient, floats[name])
+                result.append(np.array(gradient))
+            elif gradient is not None:
+                raise Problem(
+                    f"{self.name}.backward returned a gradient for {name}, which holds no "
+                    "floats: return None there, or pass floats to have it checked"
+                )
+        return result
+
+    def _check_gradient(self, gradient, tensor):
+        shape = tensor.array.shape
+        if gradient is None:
+            raise Problem(
+                f"{self.name}.backward returned None for {tensor.name}; expected its gradient, an "
+                f"array {shape} (is the return missing?)"
+            )
+        gradient = np.asarray(gradient)
+        if gradient.shape != shape:
+            raise Problem(
+                f"{self.name}.backward returned {gradient.shape} as the gradient of "
+                f"{tensor.name}; expected its shape {shape}"
+            )
+        if gradient.dtype != np.float64:
+            raise Problem(
+                f"{self.name}.backward returned {gradient.dtype} as the gradient of {tensor.name}; "
+                "expected float64, as everything that went in: use dy.dtype for constants"
+            )
+
+    # ---- moving, and holding the rest still ----------------------------------------------
+
+    def nudge(self, rng, share=0.01):
+        """Move the point a little, at random, everywhere at once: off any kink."""
+        for tensor in self.tensors:
+            size = np.sqrt(np.mean(tensor.array**2)) if tensor.array.size else 0.0
+            tensor.array[...] += share * (size or 1.0) * rng.standard_normal(tensor.array.shape)
+
+    def saved(self):
+        """(description of a module inside, how many forwards it still holds), where any."""
+        modules = [module for _, module in self.module.named_modules()]
+        return [(m.describe(), len(m._saved)) for m in modules if m._saved]
+
+    def _remember_state(self):
+        """What forward may change: random generators and buffers (running averages)."""
+        modules = [module for _, module in self.module.named_modules()]
+        generators = [value for m in modules for value in vars(m).values() if _is_generator(value)]
+        self._generators = [(g, copy.deepcopy(g.bit_generator.state)) for g in generators]
+        self._buffers = [(m, n, getattr(m, n).copy()) for m in modules for n in m.buffers]
+
+    def _restore_state(self):
+        for generator, state in self._generators:
+            generator.bit_generator.state = state
+        for module, name, array in self._buffers:
+            setattr(module, name, array.copy())
+
+
+def _leave_special_values(array, rng):
+    """Biases start as zeros and gains as ones. There a forgotten bias or gain goes unseen."""
+    if array.size and (array == array.flat[0]).all():
+        array += rng.uniform(-0.5, 0.5, array.shape)
+
+
+def _is_float_array(value):
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+
+
+def _is_generator(value):
+    return isinstance(value, np.random.Generator)
+
+
+def _float64_copy(value):
+    if isinstance(value, list):
+        value = np.asarray(value)
+    return value.astype(np.float64, order="C") if _is_float_array(value) else value
+
+
+def _argument_names(forward, count):
+    """What forward calls its first arguments; "input 2" where it does not say."""
+    names = [
+        name
+        for name, parameter in inspect.signature(forward).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return (names + [f"input {i}" for i in range(len(names), count)])[:count]
