@@ -69,6 +69,14 @@ class CrossEntropyLoss(Module):
             dz /= np.asarray(total, dz.dtype)
         return dz.reshape(shape)
 
+    def describe(self):
+        parts = [f"label_smoothing={self.label_smoothing}"] if self.label_smoothing else []
+        if self.weight is not None:
+            parts.append(f"weight={self.weight.shape}")
+        if self.ignore_index is not None:
+            parts.append(f"ignore_index={self.ignore_index}")
+        return f"CrossEntropyLoss({', '.join(parts)})"
+
     def _smooth(self, target):
         eps = self.label_smoothing
         return target if eps == 0 else (1 - eps) * target + eps / target.shape[-1]

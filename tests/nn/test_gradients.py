@@ -1,0 +1,213 @@
+"""Every backward against finite differences, over fixed cases and drawn configurations."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import nn
+from nn.gradcheck import __main__ as command
+from nn.gradcheck.cases import CASES, Case
+
+KERNELS = ("reference", "fast")
+few = hypothesis.settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+
+
+def exported_modules():
+    values = {name: getattr(nn, name) for name in nn.__all__}
+    return [
+        name
+        for name, value in values.items()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value is not nn.Module
+    ]
+
+
+@pytest.mark.parametrize("name", exported_modules())
+def test_every_exported_module_has_cases(name):
+    assert CASES.get(name), f"nn.{name} has no gradient check: add cases to nn/gradcheck/cases.py"
+    for case in CASES[name]:
+        module, inputs = case.build()
+        assert type(module) is getattr(nn, name)
+        assert len(inputs) >= 1
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("name", CASES)
+def test_all_cases_pass(name, kernels):
+    for case in CASES[name]:
+        module, inputs = case.build()
+        with nn.kernels.using(kernels):
+            report = nn.check_gradients(module, *inputs)
+        assert report.passed, f"{kernels} kernels\n{report}"
+        assert report.max_relative_error < 1e-8  # far below the tolerance, as it should be
+        assert {row.name for row in report.rows} >= {n for n, _ in module.named_parameters()}
+
+
+# ---- configurations drawn by hypothesis ---------------------------------------------------
+
+
+@st.composite
+def windows(draw, axes, dilated):
+    """(kernel, stride, padding, dilation, input size), one entry per axis, some of them equal."""
+    kernel, stride, padding, dilation, size = [], [], [], [], []
+    for _ in range(axes):
+        k = draw(st.integers(1, 3))
+        d = draw(st.integers(1, 2)) if dilated else 1
+        p = draw(st.integers(0, 2 if dilated else k // 2))
+        extent = d * (k - 1) + 1
+        smallest = max(1, extent - 2 * p)
+        kernel.append(k)
+        dilation.append(d)
+        padding.append(p)
+        stride.append(draw(st.integers(1, 3)))
+        size.append(draw(st.integers(smallest, smallest + 3)))
+    return tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
+
+
+def assert_passes(module, *inputs, seed=0, **options):
+    for kernels in KERNELS:
+        with nn.kernels.using(kernels):
+            report = nn.check_gradients(module, *inputs, seed=seed, **options)
+        assert report.passed, f"{kernels} kernels\n{report}"
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@few
+@hypothesis.given(data=st.data())
+def test_convolution_in_any_configuration(axes, data):
+    kernel, stride, padding, dilation, size = data.draw(windows(axes, dilated=True))
+    groups = data.draw(st.integers(1, 3))
+    C_in, C_out = (groups * data.draw(st.integers(1, 3)) for _ in range(2))
+    N, seed = data.draw(st.integers(1, 2)), data.draw(st.integers(0, 99))
+    conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1](
+        C_in,
+        C_out,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        bias=data.draw(st.booleans()),
+        rng=seed,
+    )
+    x = np.random.default_rng(seed).standard_normal((N, *size, C_in))
+    assert_passes(conv, x, seed=seed, elements=15)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@few
+@hypothesis.given(data=st.data())
+def test_same_padding_keeps_the_size(axes, data):
+    kernel = tuple(data.draw(st.integers(1, 4)) for _ in range(axes))
+    dilation = tuple(data.draw(st.integers(1, 2)) for _ in range(axes))
+    size = tuple(data.draw(st.integers(1, 4)) for _ in range(axes))
+    conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1](
+        2, 3, kernel, padding="same", dilation=dilation, rng=0
+    )
+    x = np.random.default_rng(1).standard_normal((2, *size, 2))
+    assert conv(x).shape == (2, *size, 3)
+    assert_passes(conv, x, elements=10)
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AvgPool"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@few
+@hypothesis.given(data=st.data())
+def test_pooling_in_any_configuration(kind, axes, data):
+    kernel, stride, padding, _, size = data.draw(windows(axes, dilated=False))
+    C, N, seed = (data.draw(st.integers(1, n)) for n in (3, 2, 99))
+    pool = getattr(nn, f"{kind}{axes}d")(kernel, stride=stride, padding=padding)
+    x = np.random.default_rng(seed).standard_normal((N, *size, C))
+    if data.draw(st.booleans()):
+        x = np.round(x)  # ties
+    assert_passes(pool, x, seed=seed, elements=30)
+
+
+@few
+@hypothesis.given(
+    leading=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    D_in=st.integers(1, 5),
+    D_out=st.integers(1, 5),
+    bias=st.booleans(),
+)
+def test_linear_with_any_leading_axes(leading, D_in, D_out, bias):
+    x = np.random.default_rng(D_in).standard_normal((*leading, D_in))
+    assert_passes(nn.Linear(D_in, D_out, bias=bias, rng=D_out), x)
+
+
+@few
+@hypothesis.given(
+    leading=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    K=st.integers(1, 5),
+    smoothing=st.sampled_from([0.0, 0.3]),
+    weighted=st.booleans(),
+    soft=st.booleans(),
+    ignore=st.booleans(),
+)
+def test_cross_entropy_with_any_options(leading, K, smoothing, weighted, soft, ignore):
+    rng = np.random.default_rng(K)
+    logits = 3 * rng.standard_normal((*leading, K))
+    labels = rng.dirichlet(np.ones(K), leading) if soft else rng.integers(0, K, leading)
+    loss = nn.CrossEntropyLoss(
+        label_smoothing=smoothing,
+        weight=rng.uniform(0.5, 2.0, K) if weighted else None,
+        ignore_index=0 if ignore else None,
+    )
+    assert_passes(loss, logits, labels)
+
+
+def test_a_network_with_every_kind_of_layer():
+    rng = np.random.default_rng(3)
+    network = nn.Sequential(
+        nn.Conv3d(2, 4, (3, 2, 3), stride=(1, 2, 1), padding=(1, 0, 1), rng=rng),
+        nn.ReLU(),
+        nn.MaxPool3d((1, 2, 2)),
+        nn.Conv3d(4, 4, (1, 3, 1), padding="same", groups=2, rng=rng),
+        nn.Tanh(),
+        nn.AvgPool3d((2, 1, 2), stride=1),
+        nn.Dropout(0.3, rng=rng),
+        nn.GlobalAvgPool(),
+        nn.Linear(4, 5, rng=rng),
+        nn.Sigmoid(),
+        nn.Flatten(),
+        nn.Linear(5, 3, rng=rng),
+        nn.Softmax(),
+    )
+    assert_passes(network, rng.standard_normal((2, 3, 8, 5, 2)), elements=20)
+
+
+# ---- the command --------------------------------------------------------------------------
+
+
+def test_command_passes_one_layer(capsys):
+    assert command.main(["--layer", "Linear", "--kernels", "reference"]) == 0
+    printed = capsys.readouterr().out
+    assert "all passed" in printed
+    assert "weight" in printed  # the tables of the one layer
+
+
+def test_command_fails_with_a_table_and_a_count(capsys, monkeypatch):
+    class Tanh(nn.Tanh):
+        def backward(self, dy, need_input_grad=True):
+            return -super().backward(dy)
+
+    wrong = Case(lambda rng: Tanh(), lambda rng: (rng.standard_normal((2, 3)),))
+    monkeypatch.setitem(CASES, "Tanh", [wrong, *CASES["Tanh"]])
+    monkeypatch.setattr(command, "CASES", {"Tanh": CASES["Tanh"], "Linear": CASES["Linear"]})
+    assert command.main(["--kernels", "reference"]) == 1
+    printed = capsys.readouterr().out
+    assert "1 FAILED" in printed
+    assert "finite differences say" in printed
+    assert "all passed" not in printed
+
+
+def test_command_names_the_layers_it_knows(capsys):
+    with pytest.raises(SystemExit) as exit:
+        command.main(["--layer", "Lineal"])
+    assert exit.value.code == 2
+    assert "no layer 'Lineal'" in capsys.readouterr().err
