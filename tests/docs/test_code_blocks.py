@@ -72,8 +72,9 @@ def test_links_and_images_exist(page):
 def test_formulas_survive_github(page):
     """Markdown reads a formula before the mathematics does, and takes some of it for its own.
 
-    A backslash before punctuation, a star, or a `<` is lost or turned into something else, and
-    a dollar that touches a letter outside the formula does not open or close one.
+    A backslash before punctuation, a star, or a `<` with something right behind it is lost or
+    turned into something else, and a dollar that touches a letter outside the formula does not
+    open or close one.
     """
     text = prose(page.read_text(encoding="utf-8"))
     assert text.count("$") % 2 == 0, f"{page.name}: a dollar sign is missing"
@@ -82,7 +83,7 @@ def test_formulas_survive_github(page):
         where = f"{page.name}: ${formula}$"
         assert formula.count("{") == formula.count("}"), f"{where}: braces do not match"
         assert "\n\n" not in formula, f"{where}: a blank line ends a formula"
-        lost = re.findall(r"\\[^a-zA-Z]|[*<]|\\operatorname", formula)
+        lost = re.findall(r"\\[^a-zA-Z]|\*|<\S|\\operatorname", formula)
         assert not lost, f"{where}: {lost} does not survive; use a named command"
         before, after = text[: match.start()][-1:], text[match.end() :][:1]
         assert not (before + after).strip() or not re.search(r"\w", before + after), (
