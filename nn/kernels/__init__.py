@@ -6,6 +6,8 @@ compiled and parallel. What the layers call stands below and is passed on to one
     with nn.kernels.using("reference"):
         ...                       # the whole library runs on the equations
 
+There is a rung between them, "loops": the equations as plain compiled loops.
+
 The fast kernels take float32 and float64; the compiler is loaded at their first call.
 """
 
@@ -31,15 +33,15 @@ __all__ = [
     "using",
 ]
 
-NAMES = ("reference", "fast")
+NAMES = ("reference", "loops", "fast")
 _chosen = contextvars.ContextVar("kernels", default="fast")
 
 
 def using(name):
     """Run everything inside the `with` block on the kernels of that name.
 
-    name: "fast" (what is used outside any block) or "reference". Blocks may be nested; other
-    threads keep their own choice. Raises ValueError for another name.
+    name: "fast" (what is used outside any block), "reference", or "loops". Blocks may be nested;
+    other threads keep their own choice. Raises ValueError for another name.
     """
     if name not in NAMES:
         raise ValueError(f"nn.kernels.using: expected one of {NAMES}, got {name!r}")
@@ -56,7 +58,7 @@ def _using(name):
 
 
 def current():
-    """The name of the kernels in use: "fast" or "reference"."""
+    """The name of the kernels in use: "fast", "loops" or "reference"."""
     return _chosen.get()
 
 

@@ -1,17 +1,20 @@
 """The fast kernels behind the signatures of `reference`: what is checked, lowered and chosen.
 
-One and two axes are three axes of which the first have length one, so every kernel is compiled
-once for all three. Compiled code does not test its indices; the shapes are tested here, once.
+Compiled code does not test its indices: the shapes are tested here, once. One and two axes are
+three axes of which the first have length one, so every kernel is compiled once for all three.
+Then `conv_*` choose between
+
+- `depthwise`, where every channel has a filter of its own,
+- `direct` and `weight_gradient`, register tiles, for everything else,
+- or, inside `using("loops")`, the plain loops that the tiles are compared with.
 """
 
 import numpy as np
 
-from nn.kernels import depthwise, loops, pooling
+from nn.kernels import current, depthwise, direct, loops, pooling, weight_gradient
 from nn.kernels.reference import output_size
 
-# Into how many sums the weight gradient is divided. Fixed, so that the order of summation, and
-# with it every bit of the result, is the same for any number of threads.
-SHARES = 32
+LOOP_SHARES = 32  # the sums into which `loops` and `depthwise` divide the weight gradient
 
 
 def _prepared(*arrays):
@@ -31,9 +34,8 @@ def _expect_shape(name, array, shape):
 
 
 def _3d(array):
-    """(N, *S, C) or (*S, C) with missing axes of length one put in front of S."""
-    missing = 5 - array.ndim
-    return array.reshape(array.shape[:1] + (1,) * missing + array.shape[1:])
+    """(N, *S, C) with the missing axes, of length one, put in front of S."""
+    return array.reshape(array.shape[:1] + (1,) * (5 - array.ndim) + array.shape[1:])
 
 
 def _3d_weight(w):
@@ -41,17 +43,13 @@ def _3d_weight(w):
 
 
 def _3d_window(*settings):
-    """One entry per axis, as three: 1 for the missing ones."""
+    """One entry per axis, as three: 1 for the missing axes."""
     return [(1,) * (3 - len(s)) + tuple(int(v) for v in s) for s in settings]
 
 
 def _before(padding):
-    """The zeros in front of the first input. Those behind the last are known by the sizes."""
+    """The zeros in front of the first input. Those behind the last follow from the sizes."""
     return (0,) * (3 - len(padding)) + tuple(int(p[0]) for p in padding)
-
-
-def _is_depthwise(C_group, groups):
-    return C_group == 1 and groups > 1
 
 
 # ---- convolution ------------------------------------------------------------------------
@@ -61,39 +59,49 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     """See `reference.conv_forward`."""
     x, w = _prepared(x, w)
     N, *S, C_in = x.shape
-    *K, C_group, C_out = w.shape
-    _expect_shape("x", x, (N, *S, C_group * groups))
-    S_out = output_size(S, K, stride, padding, dilation)
-    before = _before(padding)
-    stride, dilation = _3d_window(stride, dilation)
-    y = np.zeros((N, *S_out, C_out), x.dtype)
+    *K, C, C_out = w.shape
+    _expect_shape("x", x, (N, *S, C * groups))
     if b is not None:
-        y += b
-    if _is_depthwise(C_group, groups):
+        _expect_shape("b", b, (C_out,))
+    S_out = output_size(S, K, stride, padding, dilation)
+    y = np.empty((N, *S_out, C_out), x.dtype)
+    before = _before(padding)
+    x, y3, w = _3d(x), _3d(y), _3d_weight(w)
+    stride, dilation = _3d_window(stride, dilation)
+    if _is_depthwise(C, groups):
+        y[...] = 0 if b is None else b
         x = _repeated(x, C_out // C_in)
-        w = _3d_weight(w)[..., 0, :]  # (P, Q, R, C_out)
-        depthwise.forward(_3d(x), w, stride, before, dilation, _3d(y))
+        depthwise.forward(x, w[..., 0, :], stride, before, dilation, y3)
+    elif current() == "loops":
+        y[...] = 0 if b is None else b
+        loops.conv_forward(x, w, stride, before, dilation, groups, y3)
     else:
-        loops.conv_forward(_3d(x), _3d_weight(w), stride, before, dilation, groups, _3d(y))
+        x, stride = _thinned(x, w.shape, stride, before)
+        x, y3 = _flattened(w.shape, stride, x, y3)
+        direct.convolve(x, _grouped(w, groups), b, stride, before, dilation, y3)
     return y
 
 
 def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
     """See `reference.conv_backward_input`."""
     dy, w = _prepared(dy, w)
-    *K, C_group, C_out = w.shape
-    N, C_in = len(dy), C_group * groups
+    *K, C, C_out = w.shape
+    N, C_in = len(dy), C * groups
     S_out = output_size(input_size, K, stride, padding, dilation)
     _expect_shape("dy", dy, (N, *S_out, C_out))
     before = _before(padding)
+    dy, w = _3d(dy), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
-    if _is_depthwise(C_group, groups):
+    if _is_depthwise(C, groups):
         dx = np.zeros((N, *input_size, C_out), dy.dtype)
-        w = _3d_weight(w)[..., 0, :]
-        depthwise.backward_input(_3d(dy), w, stride, before, dilation, _3d(dx))
+        depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
         return dx.reshape(N, *input_size, C_in, C_out // C_in).sum(axis=-1)
     dx = np.zeros((N, *input_size, C_in), dy.dtype)
-    loops.conv_backward_input(_3d(dy), _3d_weight(w), stride, before, dilation, groups, _3d(dx))
+    if current() == "loops":
+        loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
+    else:
+        dy, dx3 = _flattened(w.shape, stride, dy, _3d(dx))
+        direct.backward_input(dy, _grouped(w, groups), stride, before, dilation, dx3)
     return dx
 
 
@@ -101,26 +109,67 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
     """See `reference.conv_backward_weight`."""
     dy, x = _prepared(dy, x)
     N, *S, C_in = x.shape
-    C_out = dy.shape[-1]
+    C, C_out = C_in // groups, dy.shape[-1]
     S_out = output_size(S, kernel_size, stride, padding, dilation)
     _expect_shape("dy", dy, (N, *S_out, C_out))
     before = _before(padding)
+    x, dy = _3d(x), _3d(dy)
     K, stride, dilation = _3d_window(kernel_size, stride, dilation)
-    C_group = C_in // groups
-    if _is_depthwise(C_group, groups):
-        shares = np.zeros((SHARES, *K, C_out), x.dtype)
+    if _is_depthwise(C, groups):
+        shares = np.zeros((LOOP_SHARES, *K, C_out), x.dtype)
         x = _repeated(x, C_out // C_in)
-        depthwise.backward_weight(_3d(dy), _3d(x), stride, before, dilation, shares)
+        depthwise.backward_weight(dy, x, stride, before, dilation, shares)
+        dw = shares.sum(axis=0)
+    elif current() == "loops":
+        shares = np.zeros((LOOP_SHARES, *K, C, C_out), x.dtype)
+        loops.conv_backward_weight(dy, x, stride, before, dilation, groups, shares)
+        dw = shares.sum(axis=0)
     else:
-        shares = np.zeros((SHARES, *K, C_group, C_out), x.dtype)
-        loops.conv_backward_weight(_3d(dy), _3d(x), stride, before, dilation, groups, shares)
-    dw = shares.sum(axis=0)
-    return dw.reshape(*kernel_size, C_group, C_out)
+        x, stride = _thinned(x, K, stride, before)
+        x, dy = _flattened(K, stride, x, dy)
+        dw = weight_gradient.backward_weight(dy, x, K, stride, before, dilation, groups)
+    return dw.reshape(*kernel_size, C, C_out)
+
+
+def _is_depthwise(C, groups):
+    return C == 1 and groups > 1
 
 
 def _repeated(x, outputs):
     """Each channel as often as it has outputs."""
     return x if outputs == 1 else np.repeat(x, outputs, axis=-1)
+
+
+def _grouped(w, groups):
+    """The output channels of a weight as (groups, outputs of one group)."""
+    return w.reshape(*w.shape[:-1], groups, w.shape[-1] // groups)
+
+
+def _thinned(x, kernel_size, stride, before):
+    """A kernel of one tap sees only every stride-th input: leave the others out."""
+    steps = tuple(
+        s if k == 1 and b == 0 else 1
+        for k, s, b in zip(kernel_size[:3], stride, before, strict=True)
+    )
+    x = np.ascontiguousarray(x[:, :: steps[0], :: steps[1], :: steps[2]])
+    return x, tuple(s // step for s, step in zip(stride, steps, strict=True))
+
+
+def _flattened(kernel_size, stride, x, y):
+    """Lay axes end to end along which outputs and inputs correspond one to one.
+
+    A 1×1 convolution is a product of two matrices; the tiles fill best when its rows are one
+    long axis. The same is true of height and width under a kernel along time alone.
+    """
+    one_to_one = [
+        k == s == 1 and a == b
+        for k, s, a, b in zip(kernel_size[:3], stride, x.shape[1:4], y.shape[1:4], strict=True)
+    ]
+    if all(one_to_one):
+        return [a.reshape(1, 1, 1, -1, a.shape[-1]) for a in (x, y)]
+    if all(one_to_one[1:]):
+        return [a.reshape(*a.shape[:2], 1, -1, a.shape[-1]) for a in (x, y)]
+    return x, y
 
 
 # ---- pooling ----------------------------------------------------------------------------

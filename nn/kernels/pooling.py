@@ -16,6 +16,13 @@ def _add_scaled(out, values, factor):
 
 
 @kernel
+def _begin(best, winner, values, tap):
+    for c in range(len(best)):
+        best[c] = values[c]
+        winner[c] = tap
+
+
+@kernel
 def _keep_larger(best, winner, values, tap):
     """The first of equals stays. A NaN, which is neither larger nor equal, wins and stays."""
     for c in range(len(best)):
@@ -43,8 +50,7 @@ def _max_row(x, kernel_size, stride, before, n, t, h, row, winner):
                         continue
                     tap = (p * Q + q) * R + r
                     if first:
-                        row[o, :] = x[n, i, j, k]
-                        winner[o, :] = tap
+                        _begin(row[o], winner[o], x[n, i, j, k], tap)
                         first = False
                     else:
                         _keep_larger(row[o], winner[o], x[n, i, j, k], tap)

@@ -26,9 +26,9 @@ def assert_close(fast, wanted, dtype):
     np.testing.assert_allclose(fast, wanted, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-def both(function, *args):
+def both(function, *args, using="fast"):
     """What the fast kernels and what the reference make of it."""
-    with kernels.using("fast"):
+    with kernels.using(using):
         fast = function(*args)
     with kernels.using("reference"):
         return fast, function(*args)
@@ -57,6 +57,7 @@ def windows(draw, dilated=True):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("using", ["loops", "fast"])
 @drawn
 @given(
     window=windows(),
@@ -67,7 +68,9 @@ def windows(draw, dilated=True):
     bias=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_convolution_equals_the_reference(dtype, window, N, groups, C_group, outputs, bias, seed):
+def test_convolution_equals_the_reference(
+    using, dtype, window, N, groups, C_group, outputs, bias, seed
+):
     S, K, stride, padding, dilation = window
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((N, *S, groups * C_group)).astype(dtype)
@@ -75,12 +78,12 @@ def test_convolution_equals_the_reference(dtype, window, N, groups, C_group, out
     b = rng.standard_normal(groups * outputs).astype(dtype) if bias else None
     how = (stride, padding, dilation, groups)
 
-    y, y_wanted = both(kernels.conv_forward, x, w, b, *how)
+    y, y_wanted = both(kernels.conv_forward, x, w, b, *how, using=using)
     assert_close(y, y_wanted, dtype)
 
     dy = rng.standard_normal(y.shape).astype(dtype)
-    assert_close(*both(kernels.conv_backward_input, dy, w, S, *how), dtype)
-    assert_close(*both(kernels.conv_backward_weight, dy, x, K, *how), dtype)
+    assert_close(*both(kernels.conv_backward_input, dy, w, S, *how, using=using), dtype)
+    assert_close(*both(kernels.conv_backward_weight, dy, x, K, *how, using=using), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -116,6 +119,8 @@ def test_pooling_equals_the_reference(dtype, window, N, C, seed):
         (1, (9, 30), 40, 70, (3, 3), (1, 1), ((1, 1), (1, 1))),  # channels beyond one tile
         (1, (3, 9, 11), 17, 35, (3, 3, 3), (1, 2, 2), ((1, 1), (1, 1), (1, 1))),
         (2, (13, 29), 24, 48, (1, 1), (1, 1), ((0, 0), (0, 0))),  # a matrix product
+        (2, (13, 29), 24, 48, (1, 1), (2, 3), ((0, 1), (0, 0))),  # the same, with gaps
+        (2, (6, 5, 7), 9, 11, (3, 1, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0))),  # time alone
         (1, (2, 150), 5, 7, (2, 5), (1, 3), ((0, 1), (2, 0))),  # a long row, unequal padding
         (1, (7, 7), 4, 6, (7, 7), (1, 1), ((0, 0), (0, 0))),  # the kernel covers the input
     ],

@@ -1,0 +1,204 @@
+"""A register tile: a block of sums that never leaves the CPU's registers while it is summed.
+
+A convolution, like a matrix product, is a long sum of outer products: a column of numbers from
+one operand times a row from the other. The plain loops fetch and store every sum again for each
+term, and spend their time on that. Here a whole block of sums, for example 14 rows × 2 vectors
+of 16 numbers, is one value:
+
+    tile = load(bias, 0, 0, ROWS, VECTORS)                 # every row starts as the bias
+    for c in range(C):
+        tile = add_outer(tile, a, i + c, step, b, j + c * width)
+    store(tile, y, k, y_step)
+
+`add_outer` reads 14 numbers and 2 vectors and does 28 vector multiply-adds. That is the whole
+speed: enough arithmetic for every number fetched.
+
+Numba has no vector type, so this file adds one, `Tile`: to Numba one value, to LLVM an array of
+its `<16 x float>`. Each function below says how Numba types a call and which LLVM instructions
+it becomes. They take offsets, counted in elements from the start of an array in plain memory
+order, and test nothing. That is for those who call them. Compile-time numbers (ROWS, VECTORS)
+must be constants where they are called.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, register_model
+
+from nn.kernels.cpu import VECTOR_BYTES
+
+LLVM_TYPES = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+
+
+class Tile(types.Type):
+    """rows × vectors accumulators, each of `lanes` numbers of type dtype."""
+
+    def __init__(self, dtype, rows, vectors):
+        self.dtype, self.rows, self.vectors = dtype, rows, vectors
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(f"Tile({dtype}, {rows} x {vectors} x {self.lanes})")
+
+
+@register_model(Tile)
+class TileModel(models.PrimitiveModel):
+    """The accumulators row by row, as one LLVM array. LLVM takes it apart into registers."""
+
+    def __init__(self, manager, tile):
+        vector = ir.VectorType(LLVM_TYPES[tile.dtype], tile.lanes)
+        super().__init__(manager, tile, ir.ArrayType(vector, tile.rows * tile.vectors))
+
+
+def _pointer(context, builder, array_type, array, offset):
+    """&array[offset], in plain memory order."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+
+def _vectors_at(builder, pointer, vector, count):
+    """The addresses of `count` vectors that lie one after the other."""
+    first = builder.bitcast(pointer, vector.as_pointer())
+    return [builder.gep(first, [cgutils.intp_t(v)]) for v in range(count)]
+
+
+def _alignment(tile):
+    return tile.dtype.bitwidth // 8  # no more than that of a single number is promised
+
+
+@intrinsic
+def lanes(typing_context, array):
+    """How many numbers of this array's type are in one vector: a compile-time constant."""
+    count = VECTOR_BYTES * 8 // array.dtype.bitwidth
+    return types.intp(array), lambda context, builder, signature, args: cgutils.intp_t(count)
+
+
+@intrinsic(prefer_literal=True)
+def load(typing_context, array, offset, step, rows, vectors):
+    """A tile whose row r is read from offset + r·step. (step 0: the same for every row.)"""
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        return None
+    tile = Tile(array.dtype, rows.literal_value, vectors.literal_value)
+
+    def codegen(context, builder, signature, args):
+        array, offset, step, _, _ = args
+        value = context.get_value_type(tile)(ir.Undefined)
+        pointer = _pointer(context, builder, signature.args[0], array, offset)
+        for r in range(tile.rows):
+            for v, at in enumerate(_vectors_at(builder, pointer, value.type.element, tile.vectors)):
+                vector = builder.load(at, align=_alignment(tile))
+                value = builder.insert_value(value, vector, r * tile.vectors + v)
+            pointer = builder.gep(pointer, [step])
+        return value
+
+    return tile(array, types.intp, types.intp, rows, vectors), codegen
+
+
+@intrinsic
+def store(typing_context, tile, array, offset, step):
+    """Write row r of the tile to offset + r·step."""
+
+    def codegen(context, builder, signature, args):
+        value, array, offset, step = args
+        pointer = _pointer(context, builder, signature.args[1], array, offset)
+        for r in range(tile.rows):
+            for v, at in enumerate(_vectors_at(builder, pointer, value.type.element, tile.vectors)):
+                vector = builder.extract_value(value, r * tile.vectors + v)
+                builder.store(vector, at, align=_alignment(tile))
+            pointer = builder.gep(pointer, [step])
+        return context.get_dummy_value()
+
+    return types.void(tile, array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
+    """tile[r, :] + a[a_offset + r·a_step] · b[b_offset:], for all rows r.
+
+    Give a_step as a constant: then all rows of `a` are read through one pointer.
+    """
+
+    def codegen(context, builder, signature, args):
+        value, a, a_offset, a_step, b, b_offset = args
+        vector = value.type.element
+        b = _pointer(context, builder, signature.args[4], b, b_offset)
+        row = [
+            builder.load(at, align=_alignment(tile))
+            for at in _vectors_at(builder, b, vector, tile.vectors)
+        ]
+        a = _pointer(context, builder, signature.args[1], a, a_offset)
+        undefined = vector(ir.Undefined)
+        first_lane = ir.VectorType(ir.IntType(32), tile.lanes)(None)
+        # "fmuladd" is fused where the CPU can, and two instructions where it cannot.
+        multiply_add = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector, [vector] * 3),
+            f"llvm.fmuladd.v{tile.lanes}f{tile.dtype.bitwidth}",
+        )
+        for r in range(tile.rows):
+            offset = builder.mul(a_step, cgutils.intp_t(r))
+            number = builder.load(builder.gep(a, [offset]), align=_alignment(tile))
+            number = builder.insert_element(undefined, number, ir.IntType(32)(0))
+            number = builder.shuffle_vector(number, undefined, first_lane)  # in every lane
+            for v in range(tile.vectors):
+                i = r * tile.vectors + v
+                total = builder.extract_value(value, i)
+                total = builder.call(multiply_add, [number, row[v], total])
+                value = builder.insert_value(value, total, i)
+        return value
+
+    return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def copy(typing_context, target, target_offset, source, source_offset, count):
+    """target[target_offset:][:count] = source[source_offset:][:count]. The two do not overlap."""
+
+    def codegen(context, builder, signature, args):
+        target, target_offset, source, source_offset, count = args
+        target = _pointer(context, builder, signature.args[0], target, target_offset)
+        source = _pointer(context, builder, signature.args[2], source, source_offset)
+        cgutils.raw_memcpy(builder, target, source, count, signature.args[0].dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    if target.dtype != source.dtype:
+        return None
+    return types.void(target, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def clear(typing_context, target, offset, count):
+    """target[offset:][:count] = 0."""
+
+    def codegen(context, builder, signature, args):
+        target, offset, count = args
+        target = _pointer(context, builder, signature.args[0], target, offset)
+        size = builder.mul(count, cgutils.intp_t(signature.args[0].dtype.bitwidth // 8))
+        cgutils.memset(builder, target, size, 0)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def prefetch(typing_context, tile, array, offset, step):
+    """Ask for the memory that `store(tile, array, offset, step)` will write, ahead of time.
+
+    A store waits until the memory it goes to is in the cache. Asked for before the sums begin,
+    it is there when they end. It changes no value.
+    """
+
+    def codegen(context, builder, signature, args):
+        value, array, offset, step = args
+        request = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [cgutils.voidptr_t],
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] + [ir.IntType(32)] * 3),
+        )
+        pointer = _pointer(context, builder, signature.args[1], array, offset)
+        to_write, keep, data = ir.IntType(32)(1), ir.IntType(32)(3), ir.IntType(32)(1)
+        for _ in range(tile.rows):
+            for at in _vectors_at(builder, pointer, value.type.element, tile.vectors):
+                at = builder.bitcast(at, cgutils.voidptr_t)
+                builder.call(request, [at, to_write, keep, data])
+            pointer = builder.gep(pointer, [step])
+        return context.get_dummy_value()
+
+    return types.void(tile, array, types.intp, types.intp), codegen

@@ -1,0 +1,231 @@
+"""The weight gradient on register tiles.
+
+    dw(p) = Σ_o x(o·stride + p·dilation − before)ᵀ @ dy(o)
+
+Again a long sum of outer products, now over all places o: a tile holds the sums of some input
+channels (its rows) times some output channels (its columns), for one tap. The channels of x lie
+side by side already. So do neighbouring taps along the width, if there is no dilation: a tile's
+rows then run over (tap along the width, channel), which fills tiles even with 3 channels. Such
+a run of rows of dw is called a *strip* here.
+
+A task goes through its share of all places, block by block. It copies the block of x, with the
+zeros of the padding, and of dy into scratch arrays that fit into the cache, and adds to sums of
+its own:
+
+        sums [share] [panel of output channels] [strip, row of the strip] [column]
+
+In the end the shares are added in order. How many there are depends on the problem and not on
+the number of threads, so neither does any bit of the result.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from nn.kernels.cpu import TALL, VECTOR_BYTES
+from nn.kernels.jit import kernel
+from nn.kernels.tile import add_outer, clear, copy, load, store
+
+BLOCK_BYTES = 128 * 1024  # of x, for one block
+BLOCK_PLACES = 192  # of which dy, one panel wide, should fit into the first-level cache
+TASKS = 16  # shares × panels, at least
+
+
+# ---- the compiled part ------------------------------------------------------------------
+
+
+def _make_tile_kernel(rows, vectors):
+    @kernel
+    def add_tile(packed, base, row_step, k_step, dy, size, sums, at):
+        """Add all places of one block to one tile of the sums."""
+        width = dy.shape[1]
+        tile = load(sums, at, width, rows, vectors)
+        b = 0
+        for h in range(size[0]):
+            a = base + h * row_step
+            for _ in range(size[1]):
+                tile = add_outer(tile, packed, a, 1, dy, b)
+                a += k_step
+                b += width
+        store(tile, sums, at, width)
+
+    return add_tile
+
+
+_add_wide = _make_tile_kernel(TALL, 2)
+_add_narrow = _make_tile_kernel(TALL, 1)
+
+
+@kernel
+def _pack_x(x, corner, size, dilation, packed):
+    """Copy the rows of x that one block of places meets, and zeros where there is no x."""
+    N, T, H, W, C = x.shape
+    n, i0, j0, k0 = corner
+    P, rows, columns = size
+    left, right = max(0, -k0), min(columns, W - k0)  # columns of the block inside x
+    to = 0
+    for p in range(P):
+        i = i0 + p * dilation[0]
+        for row in range(rows):
+            j = j0 + row
+            if 0 <= i < T and 0 <= j < H and left < right:
+                clear(packed, to, left * C)
+                source = (((n * T + i) * H + j) * W + k0 + left) * C
+                copy(packed, to + left * C, x, source, (right - left) * C)
+                clear(packed, to + right * C, (columns - right) * C)
+            else:
+                clear(packed, to, columns * C)
+            to += columns * C
+
+
+@kernel
+def _pack_dy(dy, corner, size, channel, packed):
+    """Copy the columns of one panel. What is taken beyond its last channel is never used."""
+    N, T, H, W, C = dy.shape
+    n, t, h0, w0 = corner
+    width = packed.shape[1]
+    to = 0
+    for h in range(h0, h0 + size[0]):
+        source = (((n * T + t) * H + h) * W + w0) * C + channel
+        for _ in range(size[1]):
+            copy(packed, to, dy, source, min(width, dy.size - source))
+            source += C
+            to += width
+
+
+@kernel
+def _add_share(
+    dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
+    share, n_shares, panels, sums,
+):  # fmt: skip
+    N, T_out, H_out, W_out, C_out = dy.shape
+    C_in = x.shape[4]
+    P, Q, R = kernel_size
+    n_panels, width = sums.shape[1] // groups, sums.shape[3]
+    rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    columns = (block[1] - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    packed = np.empty(P * rows * columns * C_in + TALL, x.dtype)
+    clear(packed, packed.size - TALL, TALL)  # the last tile of a strip reads beyond its end
+    packed_dy = np.empty((block[0] * block[1], width), x.dtype)
+
+    h_blocks, w_blocks = -(-H_out // block[0]), -(-W_out // block[1])
+    blocks = N * T_out * h_blocks * w_blocks
+    for number in range(share * blocks // n_shares, (share + 1) * blocks // n_shares):
+        w0 = number % w_blocks * block[1]
+        h0 = number // w_blocks % h_blocks * block[0]
+        t = number // (w_blocks * h_blocks) % T_out
+        n = number // (w_blocks * h_blocks * T_out)
+        size = (min(block[0], H_out - h0), min(block[1], W_out - w0))
+        i = t * stride[0] - before[0]
+        corner = (n, i, h0 * stride[1] - before[1], w0 * stride[2] - before[2])
+        _pack_x(x, corner, (P, rows, columns), dilation, packed)
+        for panel in range(panels[0], panels[1]):
+            group = panel // n_panels
+            channel = group * (C_out // groups) + panel % n_panels * width
+            _pack_dy(dy, (n, t, h0, w0), size, channel, packed_dy)
+            for strip in range(len(offsets)):
+                p = strip * P // len(offsets)
+                if not 0 <= i + p * dilation[0] < x.shape[1]:
+                    continue  # this tap in time meets nothing but padding
+                for m in range(0, strip_rows, TALL):
+                    base = offsets[strip] + group * strip_rows + m
+                    at = (strip * padded_rows + m) * width
+                    row_step, k_step = stride[1] * columns * C_in, stride[2] * C_in
+                    own = sums[share, panel]
+                    if width * x.itemsize > VECTOR_BYTES:
+                        _add_wide(packed, base, row_step, k_step, packed_dy, size, own, at)
+                    else:
+                        _add_narrow(packed, base, row_step, k_step, packed_dy, size, own, at)
+
+
+@kernel
+def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
+    """One row of dw: the sum of all shares, from all panels."""
+    n_shares, n_panels = sums.shape[0], sums.shape[1] // groups
+    outputs = len(dw) // groups
+    at = row // strip_rows * padded_rows + row % strip_rows
+    for c in range(len(dw)):
+        column = c % outputs
+        panel = c // outputs * n_panels + column // sums.shape[3]
+        total = sums[0, panel, at, column % sums.shape[3]]
+        for share in range(1, n_shares):
+            total += sums[share, panel, at, column % sums.shape[3]]
+        dw[c] = total
+
+
+@kernel(parallel=True)
+def _backward_weight(
+    dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
+    splits, sums, dw,
+):  # fmt: skip
+    n_shares, per_split = sums.shape[0], sums.shape[1] // splits
+    for task in numba.prange(n_shares * splits):
+        share, split = task // splits, task % splits
+        panels = (split * per_split, (split + 1) * per_split)
+        _add_share(
+            dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows,
+            padded_rows, share, n_shares, panels, sums,
+        )  # fmt: skip
+    for row in numba.prange(len(dw)):
+        _add_up(sums, strip_rows, padded_rows, groups, row, dw[row])
+
+
+# ---- what is settled before it runs -----------------------------------------------------
+
+
+def _block_size(size, kernel_size, stride, dilation, C, itemsize):
+    """How many rows and columns of places one block has."""
+    T, H, W = size
+    P, Q, R = kernel_size
+    pixel = P * C * itemsize
+    least_rows = (Q - 1) * dilation[1] + 1
+    w_fitting = (BLOCK_BYTES // (pixel * least_rows) - (R - 1) * dilation[2] - 1) // stride[2] + 1
+    w_blocks = math.ceil(W / max(1, min(W, w_fitting, BLOCK_PLACES)))
+    w_block = math.ceil(W / w_blocks)
+    columns = (w_block - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    h_fitting = (BLOCK_BYTES // (pixel * columns) - least_rows) // stride[1] + 1
+    h_blocks = math.ceil(H / max(1, min(H, h_fitting, BLOCK_PLACES // w_block)))
+    return math.ceil(H / h_blocks), w_block
+
+
+def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
+    """dw(p) = Σ_o x(o·stride + p·dilation − before)ᵀ @ dy(o), over all places o and clips.
+
+    dy (N, T_out, H_out, W_out, C_out), x (N, T, H, W, C_in) → dw (P, Q, R, C_in // groups, C_out).
+    """
+    N, *size, C_out = dy.shape
+    C_in = x.shape[-1]
+    C, outputs = C_in // groups, C_out // groups
+    P, Q, R = kernel_size
+    dw = np.zeros((P * Q * R * C, C_out), x.dtype)
+    if dy.size == 0:
+        return dw.reshape(*kernel_size, C, C_out)
+
+    lanes = VECTOR_BYTES // x.itemsize
+    width = lanes if outputs <= lanes else 2 * lanes
+    panels = math.ceil(outputs / width)
+    block = _block_size(size, kernel_size, stride, dilation, C_in, x.itemsize)
+
+    # Where each strip begins in the scratch array of x, and how many rows of dw it has.
+    p, q, r = np.ogrid[:P, :Q, :R]
+    rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    columns = (block[1] - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    offsets = ((p * rows + q * dilation[1]) * columns + r * dilation[2]) * C_in
+    strip_rows = C
+    if groups == 1 and dilation[2] == 1:
+        offsets, strip_rows = offsets[:, :, 0], R * C
+    offsets = offsets.ravel()
+    padded_rows = math.ceil(strip_rows / TALL) * TALL
+
+    # With one group every panel needs all of x, and is a task of its own; several groups take
+    # turns on one copy of x.
+    splits = panels if groups == 1 else 1
+    blocks = N * size[0] * math.ceil(size[1] / block[0]) * math.ceil(size[2] / block[1])
+    shares = min(blocks, math.ceil(TASKS / splits))
+    sums = np.zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
+    _backward_weight(
+        dy, x, tuple(kernel_size), stride, before, dilation, groups, block, offsets, strip_rows,
+        padded_rows, splits, sums, dw,
+    )  # fmt: skip
+    return dw.reshape(*kernel_size, C, C_out)
