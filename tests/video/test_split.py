@@ -84,6 +84,24 @@ def test_many_small_classes_still_give_the_shares_asked_for():
     assert [len(part.samples) for part in parts] == [80, 20]
 
 
+def grouped(sizes):
+    """One class; a recording of each of these numbers of clips."""
+    names = [f"data/a/rec{r:02d}_{i:02d}.mp4" for r, size in enumerate(sizes) for i in range(size)]
+    return Listed([(name, 0) for name in names], ["a"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_large_recording_does_not_spoil_the_shares(seed):
+    parts = split(grouped([1] * 35 + [30] + [1] * 35), (0.7, 0.3), group=r"rec\d+", seed=seed)
+    assert [len(part.samples) for part in parts] == [70, 30]
+
+
+def test_large_and_small_recordings_go_to_all_parts():
+    _, test = split(grouped([10] * 8 + [1] * 40), (0.75, 0.25), group=r"rec\d+")
+    large = {path for path, _ in test.samples if path.endswith("_09.mp4")}
+    assert len(large) == 2 and len(test.samples) == 30
+
+
 def test_the_seed_decides_and_every_part_keeps_all_classes():
     data = listed([9, 9])
     first, again, other = (split(data, (0.5, 0.5), seed=s) for s in (1, 1, 2))
