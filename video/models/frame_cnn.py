@@ -3,9 +3,10 @@
 import numpy as np
 
 import nn
+from video.models.base import VideoModel
 
 
-class FrameCNN(nn.Module):
+class FrameCNN(VideoModel):
     """Scores each frame by itself; a clip's scores are the mean of its frames'.
 
     (N, T, H, W, C) → logits (N, num_classes). Frames are folded into the batch, since a 2-D

@@ -1,0 +1,69 @@
+"""Whole networks in files: weights, class names, preprocessing, and how to build the network."""
+
+import nn
+from nn import checkpoint
+from video.models.frame_cnn import FrameCNN
+
+MODELS = {model.__name__: model for model in (FrameCNN,)}
+ARGUMENTS = ("num_classes", "size", "frames", "channels")
+
+
+def save(model, path, classes, preprocessing=None):
+    """Write `model` to `path` (.npz) with all that `load` needs to use it elsewhere.
+
+    classes: the name of each class in the order of the logits. preprocessing: a dict with
+    "mean" and "std" as in `VideoModel`, and whatever else JSON can hold. Both become
+    attributes of the model too, so that `model.prepare(clip)` does as in training.
+
+    Raises ValueError for a model that `load` could not build, or another number of classes.
+    """
+    kind, classes = type(model).__name__, list(classes)
+    if MODELS.get(kind) is not type(model):
+        raise ValueError(f"{path}: a {kind} cannot be saved as one of {', '.join(MODELS)}")
+    if len(classes) != model.num_classes:
+        raise ValueError(
+            f"{path}: {len(classes)} class names for a {kind} of {model.num_classes} classes"
+        )
+    preprocessing = dict(preprocessing or {})
+    arguments = {name: getattr(model, name) for name in ARGUMENTS}
+    nn.save(model, path, arguments=arguments, classes=classes, preprocessing=preprocessing)
+    model.classes, model.preprocessing = classes, preprocessing
+
+
+def load(path):
+    """The network that `save` wrote, in `eval()` mode, with `.classes` and `.preprocessing`.
+
+        model = video.models.load("model.npz")
+        clip = video.read("clip.mp4", size=model.size, frames=model.frames)
+        with nn.inference():
+            logits = model(model.prepare(clip))  # (1, K)
+
+    Raises FileNotFoundError, or ValueError with the path and the reason: no such file, not one
+    of Backreel's, weights without a network, a network unknown here.
+    """
+    header, arrays = checkpoint.read(path)
+    kind, metadata = header["module"], header["metadata"]
+    missing = [name for name in ("arguments", "classes", "preprocessing") if name not in metadata]
+    if missing:
+        raise ValueError(
+            f"{path}: holds weights of a {kind} without its {' and '.join(missing)}; expected a "
+            "file written by video.models.save (nn.load reads weights into a network at hand)"
+        )
+    if kind not in MODELS:
+        raise ValueError(f"{path}: holds the network {kind}, expected one of {', '.join(MODELS)}")
+    try:
+        model = MODELS[kind](**_tuples(metadata["arguments"]))
+    except (AttributeError, TypeError, ValueError, MemoryError) as error:
+        raise ValueError(f"{path}: no {kind} can be built from its arguments: {error}") from None
+    if len(metadata["classes"]) != model.num_classes:
+        raise ValueError(
+            f"{path}: {len(metadata['classes'])} class names for {model.num_classes} classes"
+        )
+    checkpoint.fill(model, arrays[""], header, path)
+    model.classes, model.preprocessing = metadata["classes"], metadata["preprocessing"]
+    return model.eval()
+
+
+def _tuples(arguments):
+    """JSON has no tuples: lists come back as what they were."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
