@@ -116,14 +116,15 @@ class _Comparison:
         must stay between the one-sided slopes even on a kink."""
         array = self.tensor.array
         claims = [probe.slope(gradient) for probe in self.probes]
-        slopes = [differences.central_difference(subject, array, probe) for probe in self.probes]
-        scale = max(map(abs, claims), default=0.0) + max(map(abs, slopes), default=0.0)
-        by_miss = sorted(
-            zip(self.probes, claims, slopes, strict=True), key=lambda p: -abs(p[1] - p[2])
+        slopes = [differences.measure(subject, array, probe) for probe in self.probes]
+        scale = max(map(abs, claims), default=0.0)
+        scale += max((abs(slope.central) for slope in slopes), default=0.0)
+        from_worst = sorted(
+            zip(self.probes, claims, slopes, strict=True), key=lambda p: -abs(p[1] - p[2].central)
         )
         wrong = 0
-        for probe, claim, slope in by_miss:
-            if wrong < ENOUGH or abs(claim - slope) <= tolerance * scale:
+        for probe, claim, slope in from_worst:
+            if wrong < ENOUGH or abs(claim - slope.central) <= tolerance * scale:
                 wrong += self._judge(subject, probe, claim, slope, tolerance, scale, single)
         self.kinks = len(self.waiting)
         self.zero = not gradient.any() and array.size > 0
@@ -133,14 +134,14 @@ class _Comparison:
         waiting, self.waiting = self.waiting, []
         for probe in waiting:
             claim = probe.slope(gradient)
-            slope = differences.central_difference(subject, self.tensor.array, probe)
-            scale = float(np.abs(gradient).max()) + abs(slope)
+            slope = differences.measure(subject, self.tensor.array, probe)
+            scale = float(np.abs(gradient).max()) + abs(slope.central)
             self._judge(subject, probe, claim, slope, tolerance, scale, single=False)
 
     def _judge(self, subject, probe, claim, slope, tolerance, scale, single):
         """Note how one claim compares; whether it is wrong."""
-        miss, numeric, allowed = abs(claim - slope), slope, tolerance * scale
-        if miss > allowed:
+        miss, numeric, allowed = abs(claim - slope.central), slope.central, tolerance * scale
+        if miss > allowed or slope.jump > differences.VISIBLE * scale:
             verdict = differences.examine(subject, self.tensor.array, probe, claim, allowed, scale)
             miss, numeric = verdict.miss, verdict.numeric
             if verdict.kink:

@@ -186,6 +186,10 @@ class Subject:
                 "expected float64, as everything that went in: use dy.dtype for constants"
             )
 
+    def largest_input(self):
+        """The largest |x| that goes in: what is computed on the way is rounded like that."""
+        return max((np.abs(t.array).max(initial=0.0) for t in self.float_inputs), default=0.0)
+
     # ---- moving, and holding the rest still ----------------------------------------------
 
     def nudge(self, rng, share=0.01):
