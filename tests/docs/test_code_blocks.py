@@ -83,7 +83,7 @@ def test_formulas_survive_github(page):
         where = f"{page.name}: ${formula}$"
         assert formula.count("{") == formula.count("}"), f"{where}: braces do not match"
         assert "\n\n" not in formula, f"{where}: a blank line ends a formula"
-        lost = re.findall(r"\\[^a-zA-Z]|\*|<\S|\\operatorname", formula)
+        lost = re.findall(r"\\[^a-zA-Z]|\*|<\S|\]\(|\\operatorname", formula)
         assert not lost, f"{where}: {lost} does not survive; use a named command"
         before, after = text[: match.start()][-1:], text[match.end() :][:1]
         assert not (before + after).strip() or not re.search(r"\w", before + after), (
