@@ -67,22 +67,13 @@ class VideoFolder:
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error is "raise" or "skip", not {on_error!r}')
         found = scan(root, classes, follow_links)
-        self.root = Path(root)
-        self.classes, self.samples = found.classes, found.samples
-        self.ignored, self.skipped = found.ignored, []
-        self.on_error = on_error
-        self.fps, self.on_damage = fps, on_damage
-        self.longest = _whole("longest", longest)
-        self.cache = None if cache is None else ClipCache(cache)
-        self.frames, self.size, self.sampling = frames, size, sampling
-        self.transform, self.seed = transform, seed
-        self._settle()
-
         if found.faults and on_error == "raise":
             told = "; ".join(f"{path}: {reason}" for path, reason in found.faults[:5])
             more = f"; and {len(found.faults) - 5} more" if len(found.faults) > 5 else ""
             raise ValueError(f'{told}{more} (on_error="skip" leaves such things out)')
-        self.skipped += found.faults
+        self.root = Path(root)
+        self.classes, self.samples = found.classes, found.samples
+        self.skipped, self.ignored = found.faults, found.ignored
         if not self.samples:
             raise ValueError(f"{self.root}: no clips in {', '.join(self.classes)}")
         if classes is None and len(self.classes) == 1:
@@ -90,6 +81,14 @@ class VideoFolder:
                 f"{self.root}: one class only, {self.classes[0]!r}: nothing to tell it from",
                 stacklevel=2,
             )
+
+        self.frames, self.size, self.sampling = frames, size, sampling
+        self.transform, self.seed = transform, seed
+        self._settle()
+        self.fps, self.on_damage = fps, on_damage
+        self.longest = _whole("longest", longest)
+        self.on_error = on_error
+        self.cache = None if cache is None else ClipCache(cache)
         if on_error == "skip":
             self.check()
 
@@ -97,6 +96,8 @@ class VideoFolder:
         """Bring the options of a view to their usual form, and refuse what cannot be."""
         self.frames = _whole("frames", self.frames)
         if self.size is not None:
+            if np.shape(self.size) != (2,):
+                raise ValueError(f"size: expected (height, width) or None, got {self.size!r}")
             height, width = self.size
             self.size = (_whole("height", height), _whole("width", width))
         self._sampler = sampler(self.sampling)

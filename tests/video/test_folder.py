@@ -133,6 +133,8 @@ def test_a_view_has_other_options_and_the_same_clips(root, cache):
         train.replace(colour="gray")
     with pytest.raises(ValueError, match="frames: expected a whole number"):
         train.replace(frames=0)
+    with pytest.raises(ValueError, match=r"size: expected \(height, width\) or None, got 64"):
+        train.replace(size=64)
     with pytest.raises(ValueError, match="uniform, random, dense"):
         train.replace(sampling="all")
 
