@@ -31,7 +31,7 @@ def save(module, path, **metadata):
 
     Raises ValueError, and leaves the former file, when a weight is not finite.
     """
-    write(path, module.state_dict(), {"module": type(module).__name__, "metadata": metadata})
+    write(path, weights(module), {"module": type(module).__name__, "metadata": metadata})
 
 
 def load(module, path):
@@ -44,6 +44,11 @@ def load(module, path):
     header, arrays = read(path)
     fill(module, arrays[""], header, path)
     return header["metadata"]
+
+
+def weights(module):
+    """Parameters and buffers, named as in `state_dict`, but not copied."""
+    return {name: p.data for name, p in module.named_parameters()} | dict(module.named_buffers())
 
 
 def fill(module, arrays, header, path):

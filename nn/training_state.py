@@ -12,7 +12,7 @@ from nn.progress import Progress
 
 def write(path, trainer, places):
     """Write the state of `trainer`, whose two loaders are at `places`, to `path`."""
-    arrays = trainer.model.state_dict()
+    arrays = checkpoint.weights(trainer.model)
     for folder, owner in _owners(trainer).items():
         arrays |= {f"{folder}/{name}": value for name, value in owner.state_dict().items()}
     header = {

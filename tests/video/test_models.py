@@ -2,6 +2,7 @@
 
 import copy
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -111,6 +112,62 @@ def test_wrong_clips_and_sizes_are_named():
         network()(clips()[0])
     with pytest.raises(ValueError, match="3×20 are too small"):
         network(size=(3, 20))
+
+
+class Shapes:
+    """A data set in memory: what is drawn depends on (epoch, index) alone."""
+
+    def __len__(self):
+        return 22
+
+    def __getitem__(self, i):
+        return self.example(i, 0)
+
+    def example(self, i, epoch):
+        rng = np.random.default_rng([i, epoch])
+        return rng.standard_normal((2, 9, 14, 3)).astype(np.float32) + i % 3, i % 3
+
+
+def test_interrupted_training_ends_as_if_it_had_not_been(tmp_path):
+    """Trainer, DataLoader and network together: Ctrl-C in the second epoch, resumed elsewhere."""
+
+    def run(directory, stop_at=None, resume=False):
+        model = network(seed=4)
+        optimizer = nn.optim.AdamW(model.parameters(), 1e-2)
+        steps = []
+
+        def metric(outputs, labels):
+            steps.append(model.training)
+            if sum(steps) == stop_at:
+                signal.raise_signal(signal.SIGINT)
+            return nn.metrics.accuracy(outputs, labels)
+
+        trainer = nn.Trainer(
+            model,
+            nn.CrossEntropyLoss(),
+            optimizer,
+            nn.optim.OneCycleLR(optimizer, 1e-2, 18),
+            metrics={"accuracy": metric},
+            directory=directory,
+        )
+        if resume:
+            trainer.resume()
+        train = video.DataLoader(Shapes(), 4, shuffle=True, seed=1)
+        trainer.fit(train, video.DataLoader(Shapes(), 5, workers=0), epochs=3, quiet=True)
+        return trainer
+
+    whole = run(tmp_path / "whole")
+    for stop_at in (8, 12):  # amid the second epoch, and with its last step
+        directory = tmp_path / str(stop_at)
+        with pytest.raises(KeyboardInterrupt):
+            run(directory, stop_at=stop_at)
+        resumed = run(directory, resume=True)
+        for p, q in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+            np.testing.assert_array_equal(p.data, q.data)
+        for a, b in zip(whole.history, resumed.history, strict=True):
+            assert {**a, "seconds": 0} == {**b, "seconds": 0}
+        files = [(d / "best.npz").read_bytes() for d in (tmp_path / "whole", directory)]
+        assert files[0] == files[1]
 
 
 # ---- files ----------------------------------------------------------------------------------
