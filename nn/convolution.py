@@ -14,8 +14,9 @@ AXIS_NAMES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
 def per_axis(value, axes, name, least=1):
     """An int, or one int per axis, as a tuple with one entry per axis."""
-    values = (value,) * axes if isinstance(value, int | np.integer) else tuple(value)
-    if len(values) != axes or any(int(v) != v or v < least for v in values):
+    values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value,) * axes
+    whole = all(isinstance(v, int | np.integer) and v >= least for v in values)
+    if len(values) != axes or not whole:
         raise ValueError(
             f"{name} must be an integer of at least {least}, or {axes} of them (one for each "
             f"axis), got {value!r}"
@@ -62,7 +63,7 @@ class _Conv(Module):
         bias=True,
         rng=None,
     ):
-        if in_channels % groups or out_channels % groups:
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
                 f"and {out_channels} output channels"
