@@ -9,6 +9,7 @@ neither process nor descriptor behind, whichever way it is left.
 
 import collections
 import contextlib
+import io
 import os
 import subprocess
 import threading
@@ -199,14 +200,16 @@ class Process:
             )
 
     def _drain(self):
-        # readline with a limit: a line may be as long as the tags of a hostile file.
-        for line in iter(lambda: self._popen.stderr.readline(4096), b""):
-            text = line.decode("utf-8", "replace").rstrip("\r\n")
-            if len(self._first_lines) < _FIRST_LINES:
-                self._first_lines.append(text)
-            else:
-                self._lines_dropped += len(self._last_lines) == _LAST_LINES
-                self._last_lines.append(text)
+        # ValueError: the garbage collector may close us, and may happen to run in this thread.
+        with contextlib.suppress(ValueError), io.BufferedReader(self._popen.stderr) as pipe:
+            # readline with a limit: a line may be as long as the tags of a hostile file.
+            for line in iter(lambda: pipe.readline(4096), b""):
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                if len(self._first_lines) < _FIRST_LINES:
+                    self._first_lines.append(text)
+                else:
+                    self._lines_dropped += len(self._last_lines) == _LAST_LINES
+                    self._last_lines.append(text)
 
     def _watch(self):
         # A blocked read cannot be given a time limit on every system, but it ends when the

@@ -37,7 +37,7 @@ _DECODED = re.compile(
 _CONSEQUENCE = re.compile(
     "Error opening|Error parsing|Error submitting|Failed to set value|Task finished|"
     "Terminating thread|Cannot determine format|Could not open encoder|Conversion failed|"
-    "Nothing was written|Decode error rate|ignore this, add"
+    "Nothing was written|dimensions not set|Decode error rate|ignore this, add"
 )
 # Said of healthy files: bookkeeping of references at the first pictures of a cut recording.
 _HARMLESS = re.compile("mmco: unref short failure")
@@ -66,7 +66,6 @@ class VideoInfo:
     container:  as ffmpeg calls it: "mov" (mp4 too), "matroska" (webm too), "avi", ...
     rotation:   degrees clockwise by which the stored frames were turned to stand upright
     has_audio:  whether there is sound
-    constant_rate: whether the frames claim to be evenly spaced in time
     """
 
     path: str
@@ -80,7 +79,6 @@ class VideoInfo:
     container: str
     rotation: int
     has_audio: bool
-    constant_rate: bool
 
 
 def parse_info(path, lines):
@@ -111,23 +109,23 @@ def parse_info(path, lines):
     rotation = round(-turned) % 360  # ffmpeg counts against the clock
     if rotation in (90, 270):
         width, height = height, width
-    fps, tbr = _rate(video, "fps"), _rate(video, "tbr")
+    # fps is the average over the file, tbr the rate that fits its timestamps.
+    fps = _rate(video, "fps") or _rate(video, "tbr")
     stream_start = _STREAM_START.search(video)
-    duration = own_duration or duration or None
+    if duration and own_duration:  # a tag, which survives some conversions that outdate it
+        duration = min(duration, own_duration)
     return VideoInfo(
         path=path,
         width=width,
         height=height,
-        fps=fps or tbr,
-        duration=duration,
-        frames=round(duration * (fps or tbr)) if duration and (fps or tbr) else None,
+        fps=fps,
+        duration=duration or None,
+        frames=round(duration * fps) if duration and fps else None,
         start=float(stream_start[1]) - file_start if stream_start else 0.0,
         codec=video.split(" ")[0].rstrip(","),
         container=container,
         rotation=rotation,
         has_audio=has_audio,
-        # fps is the average over the file, tbr the rate that fits its timestamps.
-        constant_rate=fps is not None and fps == tbr,
     )
 
 
@@ -139,7 +137,10 @@ def failure(lines, code):
             return f"not a video file of a known format ({FORMATS.replace(',', ', ')})"
         if "matches no streams" in text:
             return "it has no video stream"
-    causes = [text for text in errors if not _CONSEQUENCE.search(text)]
+        if "moov atom not found" in text:
+            return "moov atom not found: an mp4 file cut short, without its index, or no video"
+    warned = [text for _, text in _messages(lines) if "Could not find codec param" in text]
+    causes = [text for text in errors if not _CONSEQUENCE.search(text)] or warned
     causes = causes or [text.partition(": ")[2] or text for text in errors]
     if causes:
         return one_line(causes[0].partition(", see the documentation")[0])
@@ -166,18 +167,30 @@ def complaints(lines, dropped=0, after_seek=False):
     return one_line("; ".join(different) + (f"; {more} more messages" if more else ""))
 
 
-def end_time(lines):
-    """Seconds from the start of what was asked for to the end of its last frame, or None."""
-    found = [match for line in lines if (match := _END.match(line))]
-    return _seconds(found[-1]) if found else None
+def missing(info, lines, start, stop, seek, fps):
+    """Signs that fewer frames came than the header promised, one line each.
 
+    A header is no proof, so some slack is left to it. Times in seconds: `start` and `stop` of
+    the range that was asked for, `seek` where ffmpeg began; `fps` that was asked for, or None.
+    """
+    ends = [found for line in lines if (found := _END.match(line))]
+    if not ends:
+        return
+    end = seek + _seconds(ends[-1])  # of the last frame
+    if info.duration:
+        promised = info.duration if stop is None else min(info.duration, stop)
+        # Sound may outlast the picture, and then the duration of the file is that of the sound.
+        slack = max(1.0, 0.1 * promised) if info.has_audio else max(0.25, 0.05 * promised)
+        if promised - end > max(slack, 2 / min(info.fps or 25, fps or 25)):
+            yield f"it ends at {end:.2f} s of {promised:.2f} s"
 
-def decoded(lines):
-    """(frames decoded, packets that could not be decoded), as ffmpeg counts, or (None, 0)."""
-    for line in reversed(lines):
-        if found := _DECODED.search(line):
-            return int(found[1]), int(found[2] or 0)
-    return None, 0
+    # ASF (wmv) is the one container that skips what it cannot parse without a word. Elsewhere
+    # the rate is no promise: a recording may drop frames and still claim its nominal rate.
+    count = [int(found[1]) for line in lines if (found := _DECODED.search(line))]
+    if info.container == "asf" and count and info.fps and start == 0 and stop is None:
+        promised = round((end - info.start) * info.fps)
+        if promised - count[-1] > max(2, 0.05 * promised):
+            yield f"{count[-1]} frames where {promised} belong"
 
 
 def _input_section(lines):
@@ -192,7 +205,7 @@ def _input_section(lines):
 def _messages(lines):
     for line in lines:
         if found := _MESSAGE.match(line):
-            yield found[1], found[2].strip()
+            yield found[1], found[2].strip().rstrip(".")
 
 
 def _is_picture(stream):

@@ -34,7 +34,9 @@ KEPT_BYTES = 128 << 20
 # exact cut is made by time stamp.
 SEEK_MARGIN = 1.0
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+_MATROSKA = b"\x1a\x45\xdf\xa3"
+_MP4 = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 
 
 def probe(path, timeout=TIMEOUT):
@@ -44,7 +46,8 @@ def probe(path, timeout=TIMEOUT):
     Raises as `read` does.
     """
     path = _check_path(path)
-    with Process(path, [*input_arguments(path), *_OUTPUT_NOTHING], timeout=timeout) as process:
+    nothing = ["-map", "0:V:0", "-c", "copy", "-frames:v", "0", "-f", "null", "-"]
+    with Process(path, [*input_arguments(path), *nothing], timeout=timeout) as process:
         code = process.finish()
         info = ffmpeg_log.parse_info(path, process.log)
         if info is None:
@@ -72,7 +75,8 @@ def read(
                 Otherwise frame k is the last one whose time, rounded to the nearest k / fps,
                 is k / fps: frames are left out or repeated, never blended
     start,stop: seconds. A frame belongs to the range if start <= its time < stop, where 0 is
-                the start of the file; stop=None means to the end
+                the start of the file; stop=None means to the end. Both are rounded to the
+                clock of the file: 0.001 s in mkv, a whole frame in avi, finer in mp4
     frames:     n frames evenly spaced over the range: of the `total` frames in it (after
                 `fps`), those at the centres of n equal parts,
                 floor((k + 1/2) * total / n) for k = 0 .. n-1.
@@ -133,29 +137,25 @@ class _Wanted:
 
 def _read(wanted, stacklevel):
     H, W = wanted.size or _own_size(wanted)
-    frame_bytes = H * W * wanted.channels
-    kept, total_bytes, count = bytearray(), 0, 1
+    kept, total_bytes = bytearray(), 0
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     with _decoder(wanted, H, W) as process:
-        while count:
-            count = process.readinto(chunk)
+        while count := process.readinto(chunk):
             total_bytes += count
             if wanted.frames is None or total_bytes <= KEPT_BYTES:
                 kept += chunk[:count]
             else:
-                kept = bytearray()
-        damage = _damage(wanted, process, *divmod(total_bytes, frame_bytes))
+                kept.clear()
+        T, bytes_left = divmod(total_bytes, H * W * wanted.channels)
+        damage = _damage(wanted, process, T, bytes_left)
     _tell(wanted, damage, stacklevel + 1)
 
-    T = total_bytes // frame_bytes
-    if wanted.frames is None or total_bytes <= KEPT_BYTES:
-        clip = np.frombuffer(kept, np.uint8, T * frame_bytes).reshape(T, H, W, wanted.channels)
-    if wanted.frames is None:
-        return clip  # (T, H, W, C)
-    picks = _centres(T, wanted.frames)
-    if total_bytes <= KEPT_BYTES:
-        return clip[picks]  # (frames, H, W, C)
-    return _pick(wanted, H, W, picks)
+    picks = None if wanted.frames is None else _centres(T, wanted.frames)
+    if len(kept) < total_bytes:
+        return _pick(wanted, H, W, picks)
+    clip = np.frombuffer(kept, np.uint8, total_bytes - bytes_left)
+    clip = clip.reshape(T, H, W, wanted.channels)
+    return clip if picks is None else clip[picks]  # (T, H, W, C)
 
 
 def _centres(total, n):
@@ -204,16 +204,18 @@ def _own_size(wanted):
 def _decoder(wanted, H, W):
     """ffmpeg, writing the frames that are wanted, H x W pixels each, to a pipe."""
     seek = _seek(wanted)
-    filters = []
+    filters, cuts = [], []
     if wanted.start > 0:
-        filters.append(f"trim=start={wanted.start - seek:.6f}")
+        cuts.append(f"start={wanted.start - seek:.6f}")
     if wanted.stop is not None:
-        filters.append(f"trim=end={wanted.stop - seek:.6f}")
+        cuts.append(f"end={wanted.stop - seek:.6f}")
+    if cuts:
+        filters.append("trim=" + ":".join(cuts))
     if wanted.fps is not None:
         filters.append(f"fps=fps={rate(wanted.fps)}")
     # The size is always stated, even when it is that of the file: should it change in
     # mid-stream, the frames still do not.
-    filters.append(f"scale={W}:{H}:flags=area+accurate_rnd+full_chroma_int")
+    filters.append(f"scale={W}:{H}:flags=area")
     arguments = [
         *input_arguments(wanted.path, seek),
         *("-map", "0:V:0"),  # V: video that is no cover picture
@@ -221,9 +223,6 @@ def _decoder(wanted, H, W):
         *("-f", "rawvideo", "-pix_fmt", "gray" if wanted.gray else "rgb24", "pipe:1"),
     ]
     return Process(wanted.path, arguments, timeout=wanted.timeout)
-
-
-_OUTPUT_NOTHING = ["-map", "0:V:0", "-c", "copy", "-frames:v", "0", "-f", "null", "-"]
 
 
 def _seek(wanted):
@@ -234,63 +233,43 @@ def _seek(wanted):
 
 
 def _has_index(path):
-    """Whether a file is mp4/mov or mkv/webm. In other formats a seek is a guess, and lands
+    """Whether a file is mp4/mov or mkv/webm, whose seeks can be relied on.
 
-    too late to find a key frame as often as not; there all frames before `start` are decoded.
+    In other formats a seek is a guess that may land behind the key frame it needs; there, all
+    frames before `start` are decoded and dropped.
     """
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
         head = file.read(8)
-    return head[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") or (
-        head[:4] == b"\x1a\x45\xdf\xa3"
-    )
+    return head[:4] == _MATROSKA or head[4:] in _MP4
 
 
 def _damage(wanted, process, T, bytes_left):
     """Wait for the end; what is wrong with the frames that came, in one line, or "".
 
-    Damage shows in four places, and each alone may be silent: the exit code, ffmpeg's log,
+    Damage shows in four places, and each alone may be silent: ffmpeg's log, the exit code,
     bytes that are no whole frame, and fewer frames than the header promised.
     Raises VideoError if no frame came at all.
     """
     code = process.finish()
     log, seek = process.log, _seek(wanted)
-    signs = [ffmpeg_log.complaints(log, process.lines_dropped, after_seek=seek > 0)]
     info = ffmpeg_log.parse_info(wanted.path, log)
     if T == 0:
         if code == 0 and info and (wanted.start > 0 or wanted.stop is not None):
-            lasts = f"; it lasts {info.duration:g} s" if info.duration else ""
             stop = "its end" if wanted.stop is None else f"{wanted.stop:g} s"
+            lasts = f"; it lasts {info.duration:g} s" if info.duration else ""
             reason = f"no frame between {wanted.start:g} s and {stop}{lasts}"
             raise VideoError(wanted.path, reason)
         raise VideoError(wanted.path, ffmpeg_log.failure(log, code))
-    if code != 0:
-        signs.append(f"ffmpeg ended with exit code {code}")
-    if bytes_left:
-        signs.append("the last frame is incomplete")
-    frames, errors = ffmpeg_log.decoded(log)
-    if errors and not signs[0]:
-        signs.append(f"{errors} packets could not be decoded")
-    end = ffmpeg_log.end_time(log)
-    if info and end is not None:
-        signs += _missing(info, wanted, seek + end, frames)
+    signs = [
+        ffmpeg_log.complaints(log, process.lines_dropped, after_seek=seek > 0),
+        f"ffmpeg ended with exit code {code}" if code else "",
+        "the last frame is incomplete" if bytes_left else "",
+    ]
+    if info:
+        signs += ffmpeg_log.missing(info, log, wanted.start, wanted.stop, seek, wanted.fps)
     return "; ".join(filter(None, signs))
-
-
-def _missing(info, wanted, end, frames):
-    """Signs that frames are missing. A header is no proof, so some slack is left to it."""
-    if info.duration:
-        promised = min(info.duration, wanted.stop or math.inf)
-        # Sound may outlast the picture, and then the duration of the file is that of the sound.
-        slack = max(1.0, 0.1 * promised) if info.has_audio else max(0.25, 0.05 * promised)
-        if promised - end > max(slack, 2 / (info.fps or 25)):
-            yield f"it ends at {end:.2f} s of {promised:.2f} s"
-    whole = wanted.start == 0 and wanted.stop is None
-    if whole and info.constant_rate and frames is not None:
-        promised = (end - info.start) * info.fps
-        if promised - frames > max(2, 0.05 * promised):
-            yield f"{frames} frames where {promised:.0f} belong"
 
 
 def _tell(wanted, damage, stacklevel):
