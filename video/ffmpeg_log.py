@@ -24,7 +24,7 @@ _STREAM = re.compile(r"\[info\]   Stream #0:\d+.*?: (Video|Audio|Subtitle|Data|A
 _STREAM_START = re.compile(r", start (-?[\d.]+)")
 _STREAM_DURATION = re.compile(r"\[info\] +DURATION +: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _ROTATION = re.compile(r"\[info\] +Display Matrix: rotation of (-?[\d.]+) degrees")
-_SIZE = re.compile(r", (\d+)x(\d+)\b")
+_SIZE = re.compile(r", (\d+)x(\d+)(?=[ ,]|$)")
 _RATE = r", ([\d.]+k?) {}\b"
 
 _MESSAGE = re.compile(r"(?:\[[^\[\]]* @ [^\]]*\] )*\[(panic|fatal|error|warning)\] (.*)")
@@ -167,16 +167,16 @@ def complaints(lines, dropped=0, after_seek=False):
     return one_line("; ".join(different) + (f"; {more} more messages" if more else ""))
 
 
-def missing(info, lines, start, stop, seek, fps):
+def missing(info, lines, start, stop, fps):
     """Signs that fewer frames came than the header promised, one line each.
 
-    A header is no proof, so some slack is left to it. Times in seconds: `start` and `stop` of
-    the range that was asked for, `seek` where ffmpeg began; `fps` that was asked for, or None.
+    A header is no proof, so some slack is left to it. `start`, `stop` (or None) in seconds and
+    `fps` (or None) are what was asked for; ffmpeg counts its time from `start`.
     """
     ends = [found for line in lines if (found := _END.match(line))]
     if not ends:
         return
-    end = seek + _seconds(ends[-1])  # of the last frame
+    end = start + _seconds(ends[-1])  # of the last frame
     if info.duration:
         promised = info.duration if stop is None else min(info.duration, stop)
         # Sound may outlast the picture, and then the duration of the file is that of the sound.
@@ -222,5 +222,5 @@ def _rate(stream, unit):
     if not found:
         return None
     number = float(found[1].rstrip("k")) * (1000 if found[1].endswith("k") else 1)
-    ntsc = round(number * 1.001) / 1.001
+    ntsc = round(number * 1.001) * 1000 / 1001
     return ntsc if number % 1 and abs(number - ntsc) < 0.005 else number or None
