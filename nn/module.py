@@ -73,8 +73,11 @@ class Parameter:
         """grad ← grad + `grad`, a newly computed array that nobody else keeps.
 
         The first one after `zero_grad` is taken as it is: that saves filling and adding as
-        many zeros as there are weights.
+        many zeros as there are weights. A frozen parameter takes none; layers that would work
+        for long on a gradient look at `trainable` before.
         """
+        if not self.trainable:
+            return
         if grad.shape != self.data.shape:
             raise ValueError(f"gradient of shape {grad.shape} for a parameter of {self.shape}")
         if self._grad is None:
