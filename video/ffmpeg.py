@@ -231,8 +231,7 @@ def _end(popen):
 def _environment():
     environment = dict(os.environ)
     environment.pop("FFREPORT", None)  # would write log files into the working folder
-    environment.pop("AV_LOG_FORCE_COLOR", None)  # would put colour codes into the log
-    environment["AV_LOG_FORCE_NOCOLOR"] = "1"
+    environment["AV_LOG_FORCE_NOCOLOR"] = "1"  # or colour codes may stand among the words
     return environment
 
 

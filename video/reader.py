@@ -170,14 +170,13 @@ def _pick(wanted, H, W, picks):
     out = np.empty((len(picks), H, W, wanted.channels), np.uint8)
     with _decoder(wanted, H, W) as process:
         t = -1
-        for frame, pick in zip(out, picks, strict=True):
+        for k, pick in enumerate(picks):
             if t == pick:
-                frame[:] = before  # the last frame again: there are fewer than were asked for
+                out[k] = out[k - 1]  # the last one again: there are fewer than were asked for
             while t < pick:
-                if process.readinto(memoryview(frame).cast("B")) < frame.nbytes:
+                if process.readinto(memoryview(out[k]).cast("B")) < out[k].nbytes:
                     raise VideoError(wanted.path, "it was changed while it was being read")
                 t += 1
-            before = frame
     return out
 
 

@@ -13,6 +13,10 @@ from video.ffmpeg_log import failure
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 
+_TO_BT709 = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp"
+# Without a word on it, players guess the colour matrix by the size of the frame.
+_SAY_BT709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+
 
 def write(path, frames, fps, crf=18, preset="medium", intra_only=False, threads=1):
     """Write frames as H.264 video (yuv420p, BT.709), which every player opens.
@@ -48,10 +52,7 @@ def write(path, frames, fps, crf=18, preset="medium", intra_only=False, threads=
         *("-f", "rawvideo", "-pixel_format", "rgb24" if first.ndim == 3 else "gray"),
         *("-video_size", f"{first.shape[1]}x{first.shape[0]}"),
         *("-framerate", rate(fps), "-i", "pipe:0"),
-        # Without a word on it, players guess the colour matrix by the size of the frame.
-        *("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp"),
-        *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-        *("-color_range", "tv", "-pix_fmt", "yuv420p"),
+        *("-vf", f"{_TO_BT709},{_SAY_BT709}", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", str(crf), "-preset", preset, "-threads", str(threads)),
         *(("-g", "1") if intra_only else ()),
         # The index in front: players start at once, and a file cut short still opens.

@@ -20,7 +20,9 @@ import video
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, make):
     """A clip whose raw frames, 60 MB, are far more than a pipe holds: ffmpeg must wait."""
-    return make.encode(tmp_path_factory.mktemp("row14") / "clip.mp4", make.numbered(200, 320, 320))
+    path = tmp_path_factory.mktemp("row14") / "clip.mp4"
+    arguments = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+    return make.encode(path, make.numbered(200, 320, 320), *arguments)
 
 
 # Row 14: no process, no zombie, no descriptor, no thread, however it ends.
@@ -130,6 +132,29 @@ def test_row_14_python_exits_half_read(clip, way):
             break
         time.sleep(0.05)
     assert not any(map(runs, pids))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_row_14_python_exits_while_a_source_stalls(tmp_path):
+    # Nothing will ever wake this ffmpeg: it waits for someone to write, not for us to read.
+    os.mkfifo(tmp_path / "stalls.mp4")
+    program = (
+        "import pathlib, sys, threading, time, video\n"
+        "read = dict(target=video.read, args=(sys.argv[1],), daemon=True)\n"
+        "threading.Thread(**read).start()\n"
+        "def found():\n"
+        "    for file in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+        "        try:\n"
+        "            if sys.argv[1].encode() in file.read_bytes().split(b'file:')[-1:][0]:\n"
+        "                yield file.parent.name\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "while not (pids := set(found()) - {str(__import__('os').getpid())}):\n"
+        "    time.sleep(0.05)\n"
+        "print(*pids, flush=True)\n"
+    )
+    pids = run(program, tmp_path / "stalls.mp4").split()
+    assert pids and not any(map(runs, pids))
 
 
 def run(program, *arguments, **options):

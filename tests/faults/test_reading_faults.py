@@ -86,7 +86,7 @@ CONTAINERS = {
     "h264.ts": ["-c:v", "libx264", "-pix_fmt", "yuv420p"],
     "mpeg4.avi": ["-c:v", "mpeg4", "-q:v", "4"],
     "vp8.webm": ["-c:v", "libvpx", "-b:v", "300k", "-cpu-used", "8"],
-    "wmv2.wmv": ["-c:v", "wmv2", "-q:v", "4"],  # says nothing: only the count shows it
+    "wmv2.wmv": ["-c:v", "wmv2", "-q:v", "3"],  # says nothing: only the count shows it
     "flv1.flv": ["-c:v", "flv1", "-q:v", "4"],
 }
 
@@ -95,8 +95,8 @@ CONTAINERS = {
 def whole_files(tmp_path_factory, make):
     """Name -> bytes of a healthy file with 100 numbered, noisy frames."""
     clip = make.numbered(100)
-    noise = np.random.default_rng(0).integers(-10, 11, clip.shape[:3])[..., None]
-    clip = (clip + noise).astype(np.uint8)  # so that the frames take some bytes
+    noise = np.random.default_rng(0).integers(-30, 31, clip.shape[:3])[..., None]
+    clip = (clip + noise).clip(0, 255).astype(np.uint8)  # so that the frames take some bytes
     folder = tmp_path_factory.mktemp("whole")
     return {
         name: make.encode(folder / name, clip, *arguments).read_bytes()
@@ -116,7 +116,8 @@ def test_row_03_overwritten_in_the_middle(tmp_path, make, whole_files, name):
     middle, tenth = int(0.45 * len(content)), len(content) // 10
     content[middle : middle + tenth] = np.random.default_rng(1).bytes(tenth)
     path.write_bytes(content)
-    with pytest.warns(VideoWarning, match=f"{name}: damaged: .*[a-z]{{3}}") as caught:
+    sign = "89 frames where 100 belong" if name == "wmv2.wmv" else "[a-z]{3}"
+    with pytest.warns(VideoWarning, match=f"{name}: damaged: .*{sign}") as caught:
         clip = video.read(path)
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     assert 20 < len(clip) <= 100 and make.numbers(clip[:20]) == list(range(20))

@@ -11,7 +11,7 @@ import pytest
 
 import video
 from video import ffmpeg_log, reader
-from video.ffmpeg import rate
+from video.ffmpeg import Process, rate
 
 
 def ramp(T, H=48, W=64):
@@ -92,7 +92,8 @@ def test_start_and_stop_hold_the_first_and_not_the_last(path):
     # beyond SEEK_MARGIN the file is entered by its index
     assert times(video.read(path, start=1.7, stop=2.0)) == [17, 18, 19]
     for k in range(25):
-        assert times(video.read(path, start=k / 10, stop=(k + 1) / 10)) == [k]
+        one = {"start": k / 10, "stop": (k + 1) / 10, "size": (12, 16)}
+        assert times(video.read(path, **one)) == [k]
 
 
 def test_fps_takes_the_frames_around_the_middle_of_each_step(path):
@@ -201,6 +202,16 @@ def test_environment_of_ffmpeg(path, tmp_path, monkeypatch):
     monkeypatch.setenv("FFREPORT", "file=report.log:level=32")
     assert video.probe(path).frames == 25
     assert os.listdir(tmp_path) == []
+
+
+def test_the_log_keeps_its_first_and_last_lines():
+    shows = ["-f", "lavfi", "-i", "testsrc=s=16x16:r=25:d=60", "-vf", "showinfo", "-f", "null", "-"]
+    with Process("clip.mp4", shows) as process:
+        assert process.finish() == 0
+        assert len(process.log) == 600 and process.lines_dropped > 900
+        assert any("Input #0, lavfi" in line for line in process.log[:50])
+        assert any("frame= 1500" in line for line in process.log[-50:])
+    assert process.log[0] != process.log[599]
 
 
 LOG = """\

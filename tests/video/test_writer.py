@@ -107,7 +107,7 @@ def test_quality_key_frames_and_colour_tags(tmp_path):
     assert key_frames(tmp_path / "intra.mp4") == 12
     described = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / "clip.mp4"]
     said = subprocess.run(described, capture_output=True, text=True).stderr
-    assert "yuv420p(tv, bt709" in said
+    assert "yuv420p(tv, bt709, " in said  # matrix, primaries and transfer
 
 
 def test_the_same_frames_give_the_same_bytes(tmp_path):
