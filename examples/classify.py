@@ -129,7 +129,7 @@ def main():
     trainer = classification.new_trainer(model, steps, settings, directory)
     if options.resume is not None:
         trainer.resume()
-    trainer.fit(train_loader, glimpses, epochs=settings.epochs)
+    trainer.fit(train_loader, glimpses, epochs=settings.epochs, monitor=False)
 
     classification.save_model(model, directory, train, settings)
     probabilities, labels = classification.judge(model, test_loader)
@@ -145,6 +145,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
+        print("Stopped. Go on with: python examples/classify.py --resume")
         sys.exit(130)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError, video.VideoError) as error:
         sys.exit(f"error: {error}")

@@ -8,6 +8,22 @@ import math
 
 import numpy as np
 
+BLOCK = 1 << 15  # numbers: a few such arrays stay in a core's cache together
+
+
+def in_blocks(*arrays):
+    """Arrays of one shape, cut into flat blocks: yields the same stretch of each, as views.
+
+    An update is a dozen passes over each array. Done block by block, all but the first find the
+    numbers in the cache, which makes it several times faster for layers of millions of weights.
+    """
+    if not all(array.flags.c_contiguous for array in arrays):
+        yield arrays  # a flat view of these would be a copy
+        return
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, flat[0].size, BLOCK):
+        yield [array[start : start + BLOCK] for array in flat]
+
 
 class Optimizer:
     """What all optimisers share: the parameters, the rate, and their memory per parameter.
@@ -84,19 +100,19 @@ class SGD(Optimizer):
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
 
     def update(self, parameter, memory):
-        theta, g = parameter.data, parameter.grad
-        if self.weight_decay:
-            g = g + self.weight_decay * theta
-        if self.momentum:
-            if "velocity" not in memory:
-                memory["velocity"] = g.copy()
-            else:
-                v = memory["velocity"]
-                v *= self.momentum
+        first = "velocity" not in memory
+        if self.momentum and first:
+            memory["velocity"] = np.zeros_like(parameter.data)
+        velocity = memory.get("velocity", parameter.data)  # without momentum it is not looked at
+        for theta, g, v in in_blocks(parameter.data, parameter.grad, velocity):
+            if self.weight_decay:
+                g = g + self.weight_decay * theta
+            if self.momentum:
+                if not first:
+                    v *= self.momentum
                 v += g
-            v = memory["velocity"]
-            g = g + self.momentum * v if self.nesterov else v
-        theta -= self.lr * g
+                g = g + self.momentum * v if self.nesterov else v
+            theta -= self.lr * g
 
 
 class AdamW(Optimizer):
@@ -116,21 +132,22 @@ class AdamW(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, parameter, memory):
-        theta, g = parameter.data, parameter.grad
+        theta = parameter.data
         if not memory:
             memory.update(mean=np.zeros_like(theta), square=np.zeros_like(theta), steps=np.array(0))
         memory["steps"] += 1
         t, (beta1, beta2) = int(memory["steps"]), self.betas
-        m, v = memory["mean"], memory["square"]
-        m *= beta1
-        m += (1 - beta1) * g
-        v *= beta2
-        v += (1 - beta2) * g * g
-        theta *= 1 - self.lr * self.weight_decay
-        denominator = np.sqrt(v)
-        denominator /= np.sqrt(1 - beta2**t)
-        denominator += self.eps
-        theta -= (self.lr / (1 - beta1**t)) * m / denominator
+        arrays = theta, parameter.grad, memory["mean"], memory["square"]
+        for theta, g, m, v in in_blocks(*arrays):
+            m *= beta1
+            m += (1 - beta1) * g
+            v *= beta2
+            v += (1 - beta2) * g * g
+            theta *= 1 - self.lr * self.weight_decay
+            denominator = np.sqrt(v)
+            denominator /= math.sqrt(1 - beta2**t)
+            denominator += self.eps
+            theta -= (self.lr / (1 - beta1**t)) * m / denominator
 
 
 def clip_grad_norm(parameters, max_norm):

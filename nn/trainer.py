@@ -21,6 +21,7 @@ from nn.optim import clip_grad_norm
 from nn.sanity import sanity_check
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within a long epoch
+SAVING = 0.03  # the share of the time that checkpoints at the ends of short epochs may take
 
 
 class Trainer:
@@ -48,6 +49,7 @@ class Trainer:
         self.metrics = metrics
         self.directory = None if directory is None else Path(directory)
         self.progress = progress.Progress()
+        self._saved_at, self._saving_took = time.monotonic(), 0.0
 
     @property
     def history(self):
@@ -68,16 +70,18 @@ class Trainer:
         after a break, and one with more epochs trains longer.
 
         monitor: the entry of the history that says which epoch is best, by default "val_loss"
-        ("train_loss" without val_loader). What ends in "loss" or "error" is better when lower,
-        all else when higher. After fit the model has the weights of the last epoch;
-        `nn.load(model, directory / "best.npz")` gives it those of the best.
+        ("train_loss" without val_loader); False if none is to be chosen. What ends in "loss" or
+        "error" is better when lower, all else when higher. After fit the model has the weights
+        of the last epoch; `nn.load(model, directory / "best.npz")` gives it those of the best.
 
         The first Ctrl-C ends training after the step under way, writes `last.npz` and raises
         KeyboardInterrupt. The second raises it at once and writes nothing.
         """
         now = self.progress
-        monitor = monitor or ("train_loss" if val_loader is None else "val_loss")
-        self._check_monitor(monitor, val_loader)
+        if monitor is None:
+            monitor = "train_loss" if val_loader is None else "val_loss"
+        if monitor:
+            self._check_monitor(monitor, val_loader)
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
         if now.loaders is not None:
@@ -92,7 +96,8 @@ class Trainer:
                     scores = self._validate(val_loader, stop, quiet) if now.trained else None
                     if scores is not None:
                         self._end_epoch(scores, monitor, epochs, quiet)
-                        self._save_last(train_loader, val_loader)
+                        if now.epoch == epochs or self._may_save():
+                            self._save_last(train_loader, val_loader)
             finally:
                 # Whatever broke the epoch off: the next fit goes on with it.
                 places = [batches.place_of(train_loader), batches.place_of(val_loader)]
@@ -136,7 +141,7 @@ class Trainer:
             return
         self.model.train()
         title, total = f"epoch {now.epoch + 1}/{epochs}", batches.count(loader)
-        started, saved = time.monotonic() - now.seconds, time.monotonic()
+        started = time.monotonic() - now.seconds
         with (
             batches.opened(loader, skip=now.batch) as epoch,
             progress.bar(title, total, now.batch, quiet) as bar,
@@ -153,9 +158,8 @@ class Trainer:
                 bar.update()
                 if stop.asked:
                     return
-                if time.monotonic() - saved > SAVE_EVERY:
+                if time.monotonic() - self._saved_at > SAVE_EVERY:
                     self._save_last(loader, val_loader)
-                    saved = time.monotonic()
         if not now.batch:
             raise ValueError(f"epoch {now.epoch + 1}: the training loader gave no batches")
         now.trained = True
@@ -177,9 +181,9 @@ class Trainer:
     def _end_epoch(self, scores, monitor, epochs, quiet):
         self._check_weights()
         entry = self.progress.end_epoch(scores)
-        if monitor not in entry:
+        if monitor and monitor not in entry:
             raise ValueError(f"fit: monitor={monitor!r} is none of {', '.join(entry)}")
-        if self.progress.is_best(monitor) and self.directory:
+        if monitor and self.progress.is_best(monitor) and self.directory:
             checkpoint.save(self.model, self.directory / "best.npz", **self.best)
         if not quiet:
             tqdm.write(progress.epoch_line(entry, epochs))
@@ -271,8 +275,18 @@ class Trainer:
         if self.directory is None:
             return
         self._check_weights()
+        started = time.monotonic()
         places = [batches.place_of(train_loader), batches.place_of(val_loader)]
         training_state.write(self.directory / "last.npz", self, places)
+        self._saved_at = time.monotonic()
+        self._saving_took = self._saved_at - started
+
+    def _may_save(self):
+        """Is it so long since the last checkpoint that writing takes a small share of the time?
+
+        A large network with short epochs would else spend more time on its disk than on its data.
+        """
+        return time.monotonic() - self._saved_at >= self._saving_took / SAVING
 
     def _check_monitor(self, monitor, val_loader):
         names = ["loss", *(self.metrics or (["accuracy"] if self._classifies else []))]

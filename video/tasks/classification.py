@@ -63,9 +63,13 @@ def open_folders(settings, cache=None):
     options = dict(frames=settings.frames, size=settings.size, cache=cache, seed=settings.seed)
     if (root / "train").is_dir() and (root / "test").is_dir():
         train = video.VideoFolder(root / "train", **options)
-        return train, video.VideoFolder(root / "test", classes=train.classes, **options)
-    whole = video.VideoFolder(root, **options)
-    return video.split(whole, (0.75, 0.25), group=settings.group, seed=settings.seed)
+        test = video.VideoFolder(root / "test", classes=train.classes, **options)
+    else:
+        whole = video.VideoFolder(root, **options)
+        train, test = video.split(whole, (0.75, 0.25), group=settings.group, seed=settings.seed)
+    if len(train.classes) < 2:
+        raise ValueError(f"{root}: one class only, {train.classes[0]!r}: nothing to tell it from")
+    return train, test
 
 
 def preprocessing(settings):
