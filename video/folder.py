@@ -152,7 +152,8 @@ class VideoFolder:
         try:
             tasks = {pool.submit(self._fault, path): path for path, _ in self.samples}
             # Small folders are done before a bar would be of use: it waits a second.
-            bar = tqdm(total=len(tasks), desc="checking clips", delay=1, disable=not progress)
+            quiet = None if progress else True  # None: no bar where there is no terminal
+            bar = tqdm(total=len(tasks), desc="checking clips", delay=1, disable=quiet)
             with bar:
                 for task in as_completed(tasks):
                     if task.result():

@@ -122,7 +122,9 @@ def _draw_all(root, world, seed, rows, workers, progress):
     pool = ThreadPoolExecutor(workers)
     try:
         tasks = [pool.submit(draw_one, row) for row in rows]
-        with tqdm(total=len(rows), desc="drawing clips", unit="clip", disable=not progress) as bar:
+        with tqdm(
+            total=len(rows), desc="drawing clips", unit="clip", disable=None if progress else True
+        ) as bar:
             for task in as_completed(tasks):
                 task.result()
                 bar.update()
