@@ -10,7 +10,7 @@ from importlib import import_module
 from video import transforms
 from video.folder import VideoFolder
 from video.loader import DataLoader
-from video.reader import VideoError, VideoInfo, probe, read, stream
+from video.reader import VideoError, VideoInfo, VideoWarning, probe, read, stream
 from video.splitting import split
 from video.writer import write
 
@@ -19,6 +19,7 @@ __all__ = [
     "VideoError",
     "VideoFolder",
     "VideoInfo",
+    "VideoWarning",
     "models",
     "plots",
     "probe",

@@ -144,7 +144,14 @@ def failure(lines, code):
     causes = causes or [text.partition(": ")[2] or text for text in errors]
     if causes:
         return one_line(causes[0].partition(", see the documentation")[0])
-    return f"no frame could be decoded (ffmpeg ended with exit code {code})"
+    return f"no frame could be decoded; {ended(code) or 'ffmpeg gave no reason'}"
+
+
+def ended(code):
+    """An exit code in words; empty for 0."""
+    if code < 0:
+        return f"ffmpeg was ended by signal {-code}"
+    return f"ffmpeg ended with exit code {code}" if code else ""
 
 
 def complaints(lines, dropped=0, after_seek=False):

@@ -267,7 +267,7 @@ def _damage(wanted, process, T, bytes_left):
         raise VideoError(wanted.path, ffmpeg_log.failure(log, code))
     signs = [
         ffmpeg_log.complaints(log, process.lines_dropped, after_seek=seek > 0),
-        f"ffmpeg ended with exit code {code}" if code else "",
+        ffmpeg_log.ended(code),
         "the last frame is incomplete" if bytes_left else "",
     ]
     if info:

@@ -51,6 +51,14 @@ def make():
 
 
 @pytest.fixture
+def children():
+    """A function that gives the process ids of our children."""
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("needs /proc")
+    return lambda: {int(pid) for pid in _children()}
+
+
+@pytest.fixture
 def leaves_nothing():
     """After the test: no child process, not even a zombie, no new descriptor, no new thread."""
     import threading

@@ -76,6 +76,17 @@ def test_row_14_read_failed(tmp_path, clip, leaves_nothing):
             video.read(path)
 
 
+def test_row_14_ffmpeg_dies_in_mid_clip(clip, children, leaves_nothing):
+    before = children()
+    frames = video.stream(clip, on_damage="raise")
+    next(frames)
+    (decoder,) = children() - before
+    os.kill(decoder, signal.SIGKILL)
+    with pytest.raises(video.VideoError, match=r"clip\.mp4: damaged: ffmpeg was ended by signal 9"):
+        for _ in frames:
+            pass
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 @pytest.mark.parametrize("what", ["read", "stream"])
 def test_row_14_interrupted(tmp_path, clip, leaves_nothing, what):

@@ -120,9 +120,11 @@ def test_row_03_overwritten_in_the_middle(tmp_path, make, whole_files, name):
     with pytest.warns(VideoWarning, match=f"{name}: damaged: .*{sign}") as caught:
         clip = video.read(path)
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
+    assert caught[0].filename == __file__  # points to the line that reads
     assert 20 < len(clip) <= 100 and make.numbers(clip[:20]) == list(range(20))
-    with pytest.warns(VideoWarning, match=name):
+    with pytest.warns(VideoWarning, match=name) as caught:
         streamed = list(video.stream(path))
+    assert caught[0].filename == __file__
     assert np.array_equal(streamed, clip)
 
     for read in (video.read, lambda *a, **k: list(video.stream(*a, **k))):
