@@ -111,8 +111,8 @@ def frozen_stay_out(subject, expected, rng):
         for tensor in frozen:
             if tensor.parameter.has_grad:
                 return (
-                    f"{tensor.name} was frozen, yet backward computed its gradient: do so only "
-                    f"if self.{tensor.name}.trainable"
+                    f"{tensor.name} was frozen, yet backward computed its gradient: hand it to "
+                    f"{tensor.name}.add_grad(...), which heeds trainable"
                 )
         now = of_inputs + [tensor.parameter.grad for tensor in free]
         if not _equal(now, expected[:n] + expected[n:][1 - share :: 2]):

@@ -397,7 +397,7 @@ def test_frozen_parameter_gets_a_gradient():
     class Eager(Scale):
         def backward(self, dy, need_input_grad=True):
             (x,) = self.take()
-            self.w.add_grad((dy * x).sum(axis=0))
+            self.w.grad += (dy * x).sum(axis=0)
             return dy * self.w.data
 
     assert "w was frozen, yet backward computed its gradient" in problem_of(Eager(), normal(4, 3))

@@ -96,7 +96,7 @@ def test_convolution_in_any_configuration(axes, data):
         rng=seed,
     )
     x = np.random.default_rng(seed).standard_normal((N, *size, C_in))
-    assert_passes(conv, x, seed=seed, elements=15)
+    assert_passes(conv, x, seed=seed, elements=8)
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -111,7 +111,7 @@ def test_same_padding_keeps_the_size(axes, data):
     )
     x = np.random.default_rng(1).standard_normal((2, *size, 2))
     assert conv(x).shape == (2, *size, 3)
-    assert_passes(conv, x, elements=10)
+    assert_passes(conv, x, elements=6)
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "AvgPool"])
@@ -125,7 +125,7 @@ def test_pooling_in_any_configuration(kind, axes, data):
     x = np.random.default_rng(seed).standard_normal((N, *size, C))
     if data.draw(st.booleans()):
         x = np.round(x)  # ties
-    assert_passes(pool, x, seed=seed, elements=30)
+    assert_passes(pool, x, seed=seed, elements=12)
 
 
 @few

@@ -95,13 +95,15 @@ class KeptInAttribute(LinearParts):
 
 @bug("Linear")
 class FrozenAnyway(LinearParts):
-    """`trainable` is not asked: a frozen weight gets a gradient, and the work is done."""
+    """dW is written to `grad` directly, and `trainable` is not asked: frozen weights get one."""
 
     def backward(self, dy, need_input_grad=True):
-        trainable, self.weight.trainable = self.weight.trainable, True
-        dx = super().backward(dy, need_input_grad)
-        self.weight.trainable = trainable
-        return dx
+        (x,) = self.take()
+        self.save(x)
+        if not self.weight.trainable:
+            x_rows, dy_rows = x.reshape(-1, self.in_features), dy.reshape(-1, self.out_features)
+            self.weight.grad += self.weight_gradient(x_rows, dy_rows)
+        return super().backward(dy, need_input_grad)
 
 
 @bug("Flatten")
