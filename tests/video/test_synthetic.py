@@ -121,6 +121,18 @@ def test_texture_is_a_function_of_the_place(name):
     )
 
 
+@pytest.mark.parametrize("name", [*SEEN, *UNSEEN])
+def test_texture_turns_clockwise_as_a_whole(name):
+    straight = Texture(name, 0.23, 0.0, (0.3, 1.4), ((0, 0, 0), (255, 255, 255)), 7)
+    down, right = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 200, 1))
+    # Turned by a quarter and a half quarter: what was to the right is now below, and so on.
+    cos, sin = np.cos(3 * np.pi / 8), np.sin(3 * np.pi / 8)
+    turned = paint(
+        replace(straight, angle=3 * np.pi / 8), sin * right + cos * down, cos * right - sin * down
+    )
+    np.testing.assert_allclose(turned, paint(straight, down, right), atol=0.01)
+
+
 def test_background_colours_differ_from_the_objects():
     for name in COLOURS:
         others = unlike(name)
@@ -212,13 +224,26 @@ def test_shake_and_light():
 
 
 def test_shake_moves_the_whole_picture():
-    """One pixel of shake is one pixel of everything, the background too."""
+    """A pixel of shake is a pixel of everything, the background too."""
     texture = Texture("clouds", 0.3, 0.0, (0, 0), ((0, 0, 0), (255, 255, 255)), 3)
     scene = still_scene(background=texture)
-    one_right = Shake(1 / 60, ((0, 0), (0, 0)), ((0, 0), (np.pi / 2, np.pi / 2)))
-    before, after = render(scene), render(replace(scene, shake=one_right))
-    assert np.abs(after.frames[:, :, 1:].astype(int) - before.frames[:, :, :-1]).max() <= 1
-    np.testing.assert_allclose(after.positions, before.positions + [0, 1])
+    up, right = ((-np.pi / 2, -np.pi / 2), (np.pi / 2, np.pi / 2))
+    shake = Shake(1 / 60, ((0, 0), (0, 0)), (up, right))
+    before, after = render(scene), render(replace(scene, shake=shake))
+    shifted = after.frames[:, :-1, 1:].astype(int) - before.frames[:, 1:, :-1]
+    assert np.abs(shifted).max() <= 1
+    np.testing.assert_allclose(after.positions, before.positions + [-1, 1])
+
+
+def test_background_drifts():
+    """Two pixels down and one to the left for each frame, and the object stays."""
+    texture = Texture("clouds", 0.3, 0.0, (0, 0), ((0, 0, 0), (255, 255, 255)), 3)
+    clip = render(still_scene(background=texture, drift=(2 * 10 / 60, -1 * 10 / 60)))
+    frames = clip.frames.astype(int)
+    assert np.abs(frames[1, 2:12, :-1] - frames[0, :10, 1:]).max() <= 1
+    assert np.abs(frames[2, 4:12, :-2] - frames[0, :8, 2:]).max() <= 1
+    assert frames[0, :12].std() > 20 and not clip.masks[:, :12].any()
+    assert (clip.positions == clip.positions[0]).all()
 
 
 # --- scenes ---
@@ -275,6 +300,20 @@ def test_masks_and_positions_agree_with_what_is_drawn(index):
     for t in range(T):
         centroid = np.argwhere(inside[t]).mean(axis=0)
         assert np.abs(centroid - clip.positions[t, 0]).max() < 0.7
+
+
+def test_objects_that_wander_stay_in_the_frame():
+    """However large they are and however far they may go."""
+    world = replace(SMALL, wander=0.9, diameter=(0.3, 0.9), shake=(0.0, 0.04))
+    nearest = []
+    for index in range(60):
+        scene = replace(world.scene(2, index), frames=7)
+        H, W = scene.size
+        middle, radius = render(scene).positions[:, 0], scene.objects[0].radius * H
+        # The frame reaches half a pixel over the centres of its outermost pixels.
+        nearest += [(middle - radius).min() + 0.5, (np.array([H, W]) - 0.5 - middle - radius).min()]
+    assert min(nearest) > -1e-9
+    assert np.median(nearest) < 4  # pixels: they do come near
 
 
 def test_noise_has_the_size_asked_for():

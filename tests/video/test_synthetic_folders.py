@@ -1,6 +1,7 @@
 """Folders of drawn clips: whole, the same each time, gone on with when interrupted."""
 
 import json
+import time
 from collections import Counter
 
 import numpy as np
@@ -77,13 +78,22 @@ def test_complete_folder_is_left_alone(drawn, monkeypatch):
     write_folder(drawn, train=3, test=2, seed=6, world=TINY, progress=False)
 
 
-def test_lost_file_is_drawn_again(tmp_path):
+def test_lost_file_is_drawn_again(tmp_path, monkeypatch):
     options = {"train": 1, "test": 1, "world": TINY, "progress": False}
     write_folder(tmp_path, **options)
     before = {name: path.stat().st_mtime_ns for name, path in clips_in(tmp_path).items()}
     lost = sorted(before)[2]
     frames = video.read(tmp_path / lost)
     (tmp_path / lost).unlink()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "write", fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_folder(tmp_path, **options)
+    assert not (tmp_path / folders.MANIFEST).exists()  # it would claim to be complete
     write_folder(tmp_path, **options)
     after = {name: path.stat().st_mtime_ns for name, path in clips_in(tmp_path).items()}
     assert {name for name in after if before[name] != after[name]} == {lost}
@@ -93,10 +103,12 @@ def test_lost_file_is_drawn_again(tmp_path):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
 def test_interrupted_folder_is_gone_on_with(tmp_path, monkeypatch, stop):
     options = {"train": 2, "test": 1, "seed": 2, "world": TINY, "workers": 1, "progress": False}
-    whole_write, written = folders.write, []
+    whole_write, written, refused = folders.write, [], []
 
     def break_off(path, *arguments, **settings):
         if len(written) == 4:
+            time.sleep(0.2 * len(refused))  # the time it takes to call off the others
+            refused.append(path)
             raise stop
         written.append(path)
         whole_write(path, *arguments, **settings)
@@ -104,6 +116,7 @@ def test_interrupted_folder_is_gone_on_with(tmp_path, monkeypatch, stop):
     monkeypatch.setattr(folders, "write", break_off)
     with pytest.raises(stop):
         write_folder(tmp_path, **options)
+    assert len(refused) < 4  # of 5 that were left
     assert not (tmp_path / folders.MANIFEST).exists()
     assert set(clips_in(tmp_path).values()) == set(written) and len(written) == 4
 

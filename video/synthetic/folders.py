@@ -26,8 +26,8 @@ def write_folder(root, train=30, test=10, seed=0, world=None, workers=None, prog
 
     train, test: clips in each class. The test clips wear textures that no training clip has.
     seed, world: which clips; `World()` unless told. The same arguments give the same frames.
-    workers: threads; two if there are two cores. More help little: Python draws one at a time,
-        while the encoder, a process of its own, runs beside it.
+    workers: threads; two if there are two cores. The drawing itself is mostly held to one core
+        by Python; the encoder, a process of its own, runs beside it.
     progress: show a bar.
 
     Returns `root` as a Path. `root/manifest.json` is written last and names each file, its clip
@@ -41,7 +41,7 @@ def write_folder(root, train=30, test=10, seed=0, world=None, workers=None, prog
             raise ValueError(f"write_folder: {name} must be at least 1 clip a class, got {count}")
     settings = {
         "drawing": _DRAWING,
-        "seed": seed,
+        "seed": int(seed),
         "train": train,
         "test": test,
         "world": asdict(world),
