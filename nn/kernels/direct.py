@@ -18,21 +18,27 @@ Two things are laid out anew so that the tile reads plain memory:
 
         packed [chunk of channels] [tap in time] [row] [phase] [column] [channel in its chunk]
 
+  With few channels, such as the three of an image, a pixel's place also takes the channels of
+  the pixels to its right that the same output meets: taps along the width become channels.
+
 The input gradient is a convolution too: of dy, with the weights turned round in space and
 transposed in channels. See `backward_input`.
 """
 
+import itertools
 import math
 
 import numba
 import numpy as np
 
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, clear, copy, load, prefetch, store
+from nn.kernels.tile import add_outer, clear, copy, load, store
 
 CHUNK = 16  # channels that lie side by side in the scratch array
 BLOCK_BYTES = 192 * 1024  # of scratch for one task: less than the second-level cache
+PANEL_BYTES = 1024 * 1024  # of weights for one task
 FEWEST_TASKS = 16  # so that the threads finish together
 
 # The tiles there are: rows, vectors, and what a multiplication costs, measured: a tile with few
@@ -50,16 +56,18 @@ def _make_tile_kernel(rows, vectors):
     ):
         """One tile of outputs. Only the first n_rows and n_columns of it exist in y."""
         width = panel.shape[1]
+        p0, p1, q0, q1 = taps
         tile = load(bias, 0, 0, rows, vectors)  # every row starts as the bias
-        prefetch(tile, y, at, y_step)
-        b = taps[0] * C * width
-        for tap in range(taps[0], taps[1]):
-            a = base + offsets[tap]
-            for c in range(0, C, CHUNK):
-                for i in range(a, a + min(CHUNK, C - c)):
-                    tile = add_outer(tile, packed, i, CHUNK, panel, b)
-                    b += width
-                a += chunk_step
+        for p in range(p0, p1):
+            b = (p * offsets.shape[1] + q0) * offsets.shape[2] * C * width
+            for q in range(q0, q1):
+                for offset in offsets[p, q]:
+                    a = base + offset
+                    for c in range(0, C, CHUNK):
+                        for i in range(a, a + min(CHUNK, C - c)):
+                            tile = add_outer(tile, packed, i, CHUNK, panel, b)
+                            b += width
+                        a += chunk_step
         if n_rows == rows and n_columns == width:
             store(tile, y, at, y_step)
         else:
@@ -77,76 +85,96 @@ _narrow = _make_tile_kernel(TALL, 1)
 
 
 @kernel
-def _pack(x, corner, channels, taps, stride, dilation, layout, chunk_step, packed):
-    """Copy the inputs of one block, `corner` the first (n, i, j, k), and zeros around them."""
+def _taps_inside(first, K, dilation, size):
+    """The taps k, from the first to before the last, with 0 ≤ first + k·dilation < size."""
+    k0, k1 = 0, K
+    while k0 < K and first + k0 * dilation < 0:
+        k0 += 1
+    while k1 > k0 and first + (k1 - 1) * dilation >= size:
+        k1 -= 1
+    return k0, k1
+
+
+@kernel
+def _pack(x, corner, dilation, taps, layout, groups, C, chunk_step, packed):
+    """Copy the inputs of one block, of which `corner` is the first, and the zeros around them.
+
+    One row of x after the other goes into `line`, with its zeros, and from there to its places.
+    """
     N, T, H, W, C_in = x.shape
     n, i0, j0, k0 = corner
-    rows, phases, columns = layout
+    rows, phases, columns, step, pixels = layout
+    line = aligned(np.empty(pixels * C_in + CHUNK + ALIGNMENT, x.dtype))
+    left, right = min(max(0, -k0), pixels), max(0, min(pixels, W - k0))  # those inside x
     for p in range(taps[0], taps[1]):
         i = i0 + p * dilation[0]
         for row in range(rows):
             j = j0 + row
-            at = (p * rows + row) * phases * columns * CHUNK
+            if 0 <= j < H and left < right:
+                clear(line, 0, left * C_in)
+                source = (((n * T + i) * H + j) * W + k0 + left) * C_in
+                copy(line, left * C_in, x, source, (right - left) * C_in)
+                clear(line, right * C_in, (pixels - right) * C_in)
+            else:
+                clear(line, 0, pixels * C_in)
             for phase in range(phases):
-                for column in range(columns):
-                    k = k0 + phase + column * stride[2]
-                    inside = 0 <= j < H and 0 <= k < W
-                    source = (((n * T + i) * H + j) * W + k) * C_in + channels[0]
-                    to = at
-                    for _ in range(channels[0], channels[1], CHUNK):
-                        # A whole chunk is one vector. What it takes beyond the last channel is
-                        # never used, but it must not lie beyond the array.
-                        if not inside:
-                            clear(packed, to, CHUNK)
-                        elif source + CHUNK <= x.size:
-                            copy(packed, to, x, source, CHUNK)
-                        else:
-                            copy(packed, to, x, source, x.size - source)
-                        source += CHUNK
+                to = ((p * rows + row) * phases + phase) * columns * CHUNK
+                for g in range(groups):
+                    for c in range(0, C, CHUNK):
+                        # A whole chunk is one vector. What it takes beyond C is never used.
+                        source = phase * C_in + g * C + c
+                        for at in range(to, to + columns * CHUNK, CHUNK):
+                            copy(packed, at, line, source, CHUNK)
+                            source += step * C_in
                         to += chunk_step
-                    at += CHUNK
 
 
 @kernel
 def _convolve_block(
-    x, panels, bias, offsets, kernel_size, stride, before, dilation, size, block, layout, choice,
-    task, first, step, y,
+    x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
+    first, step, y, task,
 ):  # fmt: skip
-    N, T, H, W, C_in = x.shape
+    """Some panels of one block of outputs."""
+    h_block, w_block, panels_at_once = block
+    rows, phases, columns, _, _ = layout
     groups, n_panels, _, width = panels.shape
-    C, outputs = C_in // groups, y.shape[4] // groups
-    P, Q, R = kernel_size
+    C = panels.shape[2] // offsets.size  # per tap: with few channels, several pixels' channels
+    outputs = y.shape[4] // groups
 
-    # Which block of outputs this is, and which of its taps in time fall on frames there are.
-    w_blocks, h_blocks = -(-size[2] // block[1]), -(-size[1] // block[0])
-    w0, task = task % w_blocks * block[1], task // w_blocks
-    h0, task = task % h_blocks * block[0], task // h_blocks
-    t, n = task % size[0], task // size[0]
-    i = t * stride[0] - before[0]
-    p0, p1 = 0, P
-    while p0 < P and i + p0 * dilation[0] < 0:
-        p0 += 1
-    while p1 > p0 and i + (p1 - 1) * dilation[0] >= T:
-        p1 -= 1
-    corner = (n, i, h0 * stride[1] - before[1], w0 * stride[2] - before[2])
+    # The task's number says which: first along the width, then the height, time, clips, panels.
+    w_blocks, h_blocks = -(-size[2] // w_block), -(-size[1] // h_block)
+    w0 = task % w_blocks * w_block
+    h0 = task // w_blocks % h_blocks * h_block
+    t = task // (w_blocks * h_blocks) % size[0]
+    n = task // (w_blocks * h_blocks * size[0]) % len(x)
+    panel0 = task // (w_blocks * h_blocks * size[0] * len(x)) * panels_at_once
 
-    rows, phases, columns = layout
+    # Taps that meet only padding in time or height are left out, those along the width are not.
+    P, Q, _ = offsets.shape
+    i, j = t * stride[0] - before[0], h0 * stride[1] - before[1]
+    p0, p1 = _taps_inside(i, P, dilation[0], x.shape[1])
+
     row_step = phases * columns * CHUNK
     chunk_step = P * rows * row_step
-    packed = np.empty(-(-C // CHUNK) * chunk_step, x.dtype)
-    taps = (p0 * Q * R, p1 * Q * R)
+    chunks = -(-C // CHUNK)
+    packed = aligned(np.empty(groups * chunks * chunk_step + ALIGNMENT, x.dtype))
+    corner = (n, i, j, w0 * stride[2] - before[2])
+    _pack(x, corner, dilation, (p0, p1), layout, groups, C, chunk_step, packed)
+
     tile_rows = TILES[choice][0]
     y_step = step[2] * y.shape[4]
     for g in range(groups):
-        channels = (g * C, (g + 1) * C)
-        _pack(x, corner, channels, (p0, p1), stride, dilation, layout, chunk_step, packed)
-        for panel in range(n_panels):
+        for panel in range(panel0, min(panel0 + panels_at_once, n_panels)):
             weights, start = panels[g, panel], bias[g, panel]
             n_columns = min(width, outputs - panel * width)
-            for h in range(h0, min(h0 + block[0], size[1])):
+            for h in range(h0, min(h0 + h_block, size[1])):
+                j = h * stride[1] - before[1]
+                q0, q1 = _taps_inside(j, Q, dilation[1], x.shape[2])
+                taps = (p0, p1, q0, q1)
                 row = y[n, first[0] + t * step[0], first[1] + h * step[1]]  # (W_y, C_out)
-                for w in range(w0, min(w0 + block[1], size[2]), tile_rows):
-                    base = (h - h0) * stride[1] * row_step + (w - w0) * CHUNK
+                for w in range(w0, min(w0 + w_block, size[2]), tile_rows):
+                    base = g * chunks * chunk_step + (h - h0) * stride[1] * row_step
+                    base += (w - w0) * CHUNK
                     at = (first[2] + w * step[2]) * y.shape[4] + g * outputs + panel * width
                     n_rows = min(tile_rows, size[2] - w)
                     if choice == 0:
@@ -168,31 +196,36 @@ def _convolve_block(
 
 @kernel(parallel=True)
 def _convolve(
-    x, panels, bias, offsets, kernel_size, stride, before, dilation, size, block, layout, choice,
+    x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
     first, step, y,
 ):  # fmt: skip
-    blocks = -(-size[2] // block[1]) * -(-size[1] // block[0])
-    for task in numba.prange(len(x) * size[0] * blocks):
+    tasks = len(x) * size[0] * -(-size[1] // block[0]) * -(-size[2] // block[1])
+    tasks *= -(-panels.shape[1] // block[2])
+    for task in numba.prange(tasks):
         _convolve_block(
-            x, panels, bias, offsets, kernel_size, stride, before, dilation, size, block, layout,
-            choice, task, first, step, y,
+            x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
+            first, step, y, np.int64(task),
         )  # fmt: skip
 
 
 # ---- what is settled before it runs -----------------------------------------------------
 
 
-def choose_tile(W_out, outputs, lanes):
-    """The index in TILES that wastes the least of its rows and columns on this size."""
+def _ceil(a, b):
+    return -(-a // b)
+
+
+def choose_tile(W_out, outputs, terms, lanes):
+    """The index in TILES of the one that takes the least time for this size, as estimated.
+
+    Tiles are computed whole, so what hangs over the edge is wasted; and to begin and to end a
+    tile takes as long as some 200 multiplications, much when there are few terms to sum.
+    """
 
     def cost(tile):
         rows, vectors, price = tile
-        return (
-            math.ceil(W_out / rows)
-            * rows
-            * math.ceil(outputs / (vectors * lanes))
-            * (vectors * price)
-        )
+        tiles = _ceil(W_out, rows) * _ceil(outputs, vectors * lanes)
+        return tiles * (rows * vectors * price * terms + 200)
 
     return min(range(len(TILES)), key=lambda i: cost(TILES[i]))
 
@@ -200,7 +233,7 @@ def choose_tile(W_out, outputs, lanes):
 def _panels(w, width):
     """Weights (*K, C, groups, outputs) → (groups, panels, taps · C, width), zeros at the end."""
     *K, C, groups, outputs = w.shape
-    panels = np.zeros((groups, math.ceil(outputs / width), *K, C, width), w.dtype)
+    panels = aligned_zeros((groups, _ceil(outputs, width), *K, C, width), w.dtype)
     for i in range(panels.shape[1]):
         part = np.moveaxis(w[..., i * width : (i + 1) * width], -2, 0)  # (groups, *K, C, ≤ width)
         panels[:, i, ..., : part.shape[-1]] = part
@@ -208,24 +241,28 @@ def _panels(w, width):
 
 
 def _bias_panels(b, groups, outputs, width, dtype):
-    bias = np.zeros((groups, math.ceil(outputs / width) * width), dtype)
+    bias = np.zeros((groups, _ceil(outputs, width) * width), dtype)
     if b is not None:
         bias[:, :outputs] = b.reshape(groups, outputs)
     return bias.reshape(groups, -1, width)
 
 
-def _block_size(size, N, kernel_size, stride, dilation, C, rows, itemsize):
-    """How many rows and columns of outputs one task computes."""
+def _choose_block(size, N, K, stride, dilation, C, panels, rows):
+    """How many rows, columns and panels of outputs one task computes."""
     T, H, W = size
-    P, Q, R = kernel_size
-    tiles = math.ceil(W / rows)
-    w_block = rows * math.ceil(tiles / math.ceil(tiles / 9))  # about 9 tiles at most, all equal
-    w_blocks = math.ceil(W / w_block)
+    P, Q, R = K
+    groups, n_panels, K_C, width = panels.shape
+    tiles = _ceil(W, rows)
+    w_block = rows * _ceil(tiles, _ceil(tiles, 9))  # at most 9 tiles, in blocks of one size
+    n_blocks = N * T * _ceil(W, w_block)
+    at_once = n_panels if groups > 1 else PANEL_BYTES // (K_C * width * panels.itemsize)
+    at_once = max(1, min(n_panels, at_once))
+    n_blocks *= _ceil(n_panels, at_once)
     columns = (w_block - 1) * stride[2] + (R - 1) * dilation[2] + 1
-    row_bytes = P * columns * math.ceil(C / CHUNK) * CHUNK * itemsize
+    row_bytes = P * columns * groups * _ceil(C, CHUNK) * CHUNK * panels.itemsize
     fitting = (BLOCK_BYTES // row_bytes - (Q - 1) * dilation[1] - 1) // stride[1] + 1
-    for_all = math.ceil(H / math.ceil(FEWEST_TASKS / (N * T * w_blocks)))
-    return max(1, min(H, fitting, for_all)), w_block
+    for_all = _ceil(H, _ceil(FEWEST_TASKS, n_blocks))
+    return max(1, min(H, fitting, for_all)), w_block, at_once
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):
@@ -235,26 +272,34 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     y (N, T_y, H_y, W_y, groups · outputs). Where a tap falls outside x it meets a zero.
     """
     *K, C, groups, outputs = w.shape
-    size = [len(range(f, n, s)) for f, n, s in zip(first, y.shape[1:4], step, strict=True)]
+    size = tuple(len(range(f, n, s)) for f, n, s in zip(first, y.shape[1:4], step, strict=True))
     if 0 in size or 0 in y.shape:
         return
     lanes = VECTOR_BYTES // x.itemsize
-    choice = choose_tile(size[2], outputs, lanes)
+    choice = choose_tile(size[2], outputs, math.prod(K) * C, lanes)
     rows, vectors, _ = TILES[choice]
     width = vectors * lanes
-    block = _block_size(size, len(x), K, stride, dilation, C, rows, x.itemsize)
+    panels = _panels(w, width)
+    block = _choose_block(size, len(x), K, stride, dilation, C, panels, rows)
 
-    # Where, from the first input of an output, each tap finds its own in the scratch array.
-    P, Q, R = np.ogrid[: K[0], : K[1], : K[2]]
-    h_rows = (block[0] - 1) * stride[1] + (K[1] - 1) * dilation[1] + 1
-    phases = min(stride[2], (K[2] - 1) * dilation[2] + 1)
-    columns = block[1] + (K[2] - 1) * dilation[2] // stride[2]
-    phase, shift = R * dilation[2] % stride[2], R * dilation[2] // stride[2]
-    offsets = (((P * h_rows + Q * dilation[1]) * phases + phase) * columns + shift) * CHUNK
+    # The layout of the scratch array, and where in it each tap finds the first output's input.
+    P, Q, R = K
+    p, q, r = np.ogrid[:P, :Q, :R]
+    h_rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    if C < CHUNK and dilation[2] == groups == 1:
+        phases, columns, r = 1, block[1], r[..., :1]
+        pixels = (columns - 1) * stride[2] + R
+    else:
+        phases = min(stride[2], (R - 1) * dilation[2] + 1)
+        columns = block[1] + (R - 1) * dilation[2] // stride[2]
+        pixels = (columns - 1) * stride[2] + phases
+    phase, shift = r * dilation[2] % stride[2], r * dilation[2] // stride[2]
+    offsets = (((p * h_rows + q * dilation[1]) * phases + phase) * columns + shift) * CHUNK
 
+    bias = _bias_panels(b, groups, outputs, width, x.dtype)
+    layout = (h_rows, phases, columns, stride[2], pixels)
     _convolve(
-        x, _panels(w, width), _bias_panels(b, groups, outputs, width, x.dtype), offsets.ravel(),
-        tuple(K), stride, before, dilation, tuple(size), block, (h_rows, phases, columns), choice,
+        x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
         first, step, y,
     )  # fmt: skip
 
@@ -285,10 +330,7 @@ def backward_input(dy, w, stride, before, dilation, dx):
     must be zero where no tap meets an input, which happens when the stride exceeds the kernel.
     """
     axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
-    T, H, W = (list(_phases(*axis)) for axis in axes)
-    for t in T:
-        for h in H:
-            for v in W:
-                first, taps, before, dilation = zip(t, h, v, strict=True)
-                part = w[np.ix_(*taps)].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
-                convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)
+    for phase in itertools.product(*(_phases(*axis) for axis in axes)):
+        first, taps, before, dilation = zip(*phase, strict=True)
+        part = w[np.ix_(*taps)].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
+        convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)

@@ -12,6 +12,7 @@ Then `conv_*` choose between
 import numpy as np
 
 from nn.kernels import current, depthwise, direct, loops, pooling, weight_gradient
+from nn.kernels.aligned import aligned_empty, aligned_zeros
 from nn.kernels.reference import output_size
 
 LOOP_SHARES = 32  # the sums into which `loops` and `depthwise` divide the weight gradient
@@ -64,7 +65,7 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     if b is not None:
         _expect_shape("b", b, (C_out,))
     S_out = output_size(S, K, stride, padding, dilation)
-    y = np.empty((N, *S_out, C_out), x.dtype)
+    y = aligned_empty((N, *S_out, C_out), x.dtype)
     before = _before(padding)
     x, y3, w = _3d(x), _3d(y), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
@@ -96,7 +97,7 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         dx = np.zeros((N, *input_size, C_out), dy.dtype)
         depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
         return dx.reshape(N, *input_size, C_in, C_out // C_in).sum(axis=-1)
-    dx = np.zeros((N, *input_size, C_in), dy.dtype)
+    dx = aligned_zeros((N, *input_size, C_in), dy.dtype)
     if current() == "loops":
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
     else:

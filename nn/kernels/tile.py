@@ -147,20 +147,29 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
     return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def copy(typing_context, target, target_offset, source, source_offset, count):
-    """target[target_offset:][:count] = source[source_offset:][:count]. The two do not overlap."""
+    """target[target_offset:][:count] = source[source_offset:][:count]. The two do not overlap.
 
-    def codegen(context, builder, signature, args):
-        target, target_offset, source, source_offset, count = args
-        target = _pointer(context, builder, signature.args[0], target, target_offset)
-        source = _pointer(context, builder, signature.args[2], source, source_offset)
-        cgutils.raw_memcpy(builder, target, source, count, signature.args[0].dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
+    A constant count becomes one vector load and store, any other a call of memcpy.
+    """
     if target.dtype != source.dtype:
         return None
-    return types.void(target, types.intp, source, types.intp, types.intp), codegen
+
+    def codegen(context, builder, signature, args):
+        target, target_offset, source, source_offset, number = args
+        target = _pointer(context, builder, signature.args[0], target, target_offset)
+        source = _pointer(context, builder, signature.args[2], source, source_offset)
+        size = signature.args[0].dtype.bitwidth // 8
+        if isinstance(count, types.IntegerLiteral):
+            vector = ir.VectorType(source.type.pointee, count.literal_value)
+            value = builder.load(builder.bitcast(source, vector.as_pointer()), align=size)
+            builder.store(value, builder.bitcast(target, vector.as_pointer()), align=size)
+        else:
+            cgutils.raw_memcpy(builder, target, source, number, size)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, count), codegen
 
 
 @intrinsic
@@ -175,30 +184,3 @@ def clear(typing_context, target, offset, count):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, types.intp), codegen
-
-
-@intrinsic
-def prefetch(typing_context, tile, array, offset, step):
-    """Ask for the memory that `store(tile, array, offset, step)` will write, ahead of time.
-
-    A store waits until the memory it goes to is in the cache. Asked for before the sums begin,
-    it is there when they end. It changes no value.
-    """
-
-    def codegen(context, builder, signature, args):
-        value, array, offset, step = args
-        request = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [cgutils.voidptr_t],
-            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] + [ir.IntType(32)] * 3),
-        )
-        pointer = _pointer(context, builder, signature.args[1], array, offset)
-        to_write, keep, data = ir.IntType(32)(1), ir.IntType(32)(3), ir.IntType(32)(1)
-        for _ in range(tile.rows):
-            for at in _vectors_at(builder, pointer, value.type.element, tile.vectors):
-                at = builder.bitcast(at, cgutils.voidptr_t)
-                builder.call(request, [at, to_write, keep, data])
-            pointer = builder.gep(pointer, [step])
-        return context.get_dummy_value()
-
-    return types.void(tile, array, types.intp, types.intp), codegen

@@ -23,6 +23,7 @@ import math
 import numba
 import numpy as np
 
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, copy, load, store
@@ -37,17 +38,17 @@ TASKS = 16  # shares × panels, at least
 
 def _make_tile_kernel(rows, vectors):
     @kernel
-    def add_tile(packed, base, row_step, k_step, dy, size, sums, at):
+    def add_tile(packed, base, steps, dy, size, width, sums, at):
         """Add all places of one block to one tile of the sums."""
-        width = dy.shape[1]
         tile = load(sums, at, width, rows, vectors)
         b = 0
-        for h in range(size[0]):
-            a = base + h * row_step
-            for _ in range(size[1]):
-                tile = add_outer(tile, packed, a, 1, dy, b)
-                a += k_step
-                b += width
+        for n in range(size[0]):
+            for h in range(size[1]):
+                a = base + n * steps[0] + h * steps[1]
+                for _ in range(size[2]):
+                    tile = add_outer(tile, packed, a, 1, dy, b)
+                    a += steps[2]
+                    b += width
         store(tile, sums, at, width)
 
     return add_tile
@@ -58,40 +59,41 @@ _add_narrow = _make_tile_kernel(TALL, 1)
 
 
 @kernel
-def _pack_x(x, corner, size, dilation, packed):
+def _pack_x(x, corner, clips, layout, dilation, packed):
     """Copy the rows of x that one block of places meets, and zeros where there is no x."""
     N, T, H, W, C = x.shape
-    n, i0, j0, k0 = corner
-    P, rows, columns = size
+    n0, i0, j0, k0 = corner
+    P, rows, columns = layout
     left, right = max(0, -k0), min(columns, W - k0)  # columns of the block inside x
     to = 0
-    for p in range(P):
-        i = i0 + p * dilation[0]
-        for row in range(rows):
-            j = j0 + row
-            if 0 <= i < T and 0 <= j < H and left < right:
-                clear(packed, to, left * C)
-                source = (((n * T + i) * H + j) * W + k0 + left) * C
-                copy(packed, to + left * C, x, source, (right - left) * C)
-                clear(packed, to + right * C, (columns - right) * C)
-            else:
-                clear(packed, to, columns * C)
-            to += columns * C
+    for n in range(n0, n0 + clips):
+        for p in range(P):
+            i = i0 + p * dilation[0]
+            for row in range(rows):
+                j = j0 + row
+                if 0 <= i < T and 0 <= j < H and left < right:
+                    clear(packed, to, left * C)
+                    source = (((n * T + i) * H + j) * W + k0 + left) * C
+                    copy(packed, to + left * C, x, source, (right - left) * C)
+                    clear(packed, to + right * C, (columns - right) * C)
+                else:
+                    clear(packed, to, columns * C)
+                to += columns * C
 
 
 @kernel
-def _pack_dy(dy, corner, size, channel, packed):
+def _pack_dy(dy, corner, size, channel, width, packed):
     """Copy the columns of one panel. What is taken beyond its last channel is never used."""
     N, T, H, W, C = dy.shape
-    n, t, h0, w0 = corner
-    width = packed.shape[1]
+    n0, t, h0, w0 = corner
     to = 0
-    for h in range(h0, h0 + size[0]):
-        source = (((n * T + t) * H + h) * W + w0) * C + channel
-        for _ in range(size[1]):
-            copy(packed, to, dy, source, min(width, dy.size - source))
-            source += C
-            to += width
+    for n in range(n0, n0 + size[0]):
+        for h in range(h0, h0 + size[1]):
+            source = (((n * T + t) * H + h) * W + w0) * C + channel
+            for _ in range(size[2]):
+                copy(packed, to, dy, source, min(width, dy.size - source))
+                source += C
+                to += width
 
 
 @kernel
@@ -99,31 +101,34 @@ def _add_share(
     dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
     share, n_shares, panels, sums,
 ):  # fmt: skip
+    """Add one share of all places to its sums, for the panels from the first to the second."""
     N, T_out, H_out, W_out, C_out = dy.shape
     C_in = x.shape[4]
     P, Q, R = kernel_size
     n_panels, width = sums.shape[1] // groups, sums.shape[3]
-    rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
-    columns = (block[1] - 1) * stride[2] + (R - 1) * dilation[2] + 1
-    packed = np.empty(P * rows * columns * C_in + TALL, x.dtype)
+    rows = (block[1] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    columns = (block[2] - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    steps = (P * rows * columns * C_in, stride[1] * columns * C_in, stride[2] * C_in)
+    packed = np.empty(block[0] * steps[0] + TALL, x.dtype)
     clear(packed, packed.size - TALL, TALL)  # the last tile of a strip reads beyond its end
-    packed_dy = np.empty((block[0] * block[1], width), x.dtype)
+    packed_dy = aligned(np.empty(block[0] * block[1] * block[2] * width + ALIGNMENT, x.dtype))
 
-    h_blocks, w_blocks = -(-H_out // block[0]), -(-W_out // block[1])
-    blocks = N * T_out * h_blocks * w_blocks
+    h_blocks, w_blocks = -(-H_out // block[1]), -(-W_out // block[2])
+    blocks = -(-N // block[0]) * T_out * h_blocks * w_blocks
     for number in range(share * blocks // n_shares, (share + 1) * blocks // n_shares):
-        w0 = number % w_blocks * block[1]
-        h0 = number // w_blocks % h_blocks * block[0]
+        w0 = number % w_blocks * block[2]
+        h0 = number // w_blocks % h_blocks * block[1]
         t = number // (w_blocks * h_blocks) % T_out
-        n = number // (w_blocks * h_blocks * T_out)
-        size = (min(block[0], H_out - h0), min(block[1], W_out - w0))
+        n = number // (w_blocks * h_blocks * T_out) * block[0]
+        size = (min(block[0], N - n), min(block[1], H_out - h0), min(block[2], W_out - w0))
         i = t * stride[0] - before[0]
         corner = (n, i, h0 * stride[1] - before[1], w0 * stride[2] - before[2])
-        _pack_x(x, corner, (P, rows, columns), dilation, packed)
+        _pack_x(x, corner, size[0], (P, rows, columns), dilation, packed)
         for panel in range(panels[0], panels[1]):
             group = panel // n_panels
             channel = group * (C_out // groups) + panel % n_panels * width
-            _pack_dy(dy, (n, t, h0, w0), size, channel, packed_dy)
+            _pack_dy(dy, (n, t, h0, w0), size, channel, width, packed_dy)
+            own = sums[share, panel]
             for strip in range(len(offsets)):
                 p = strip * P // len(offsets)
                 if not 0 <= i + p * dilation[0] < x.shape[1]:
@@ -131,12 +136,10 @@ def _add_share(
                 for m in range(0, strip_rows, TALL):
                     base = offsets[strip] + group * strip_rows + m
                     at = (strip * padded_rows + m) * width
-                    row_step, k_step = stride[1] * columns * C_in, stride[2] * C_in
-                    own = sums[share, panel]
                     if width * x.itemsize > VECTOR_BYTES:
-                        _add_wide(packed, base, row_step, k_step, packed_dy, size, own, at)
+                        _add_wide(packed, base, steps, packed_dy, size, width, own, at)
                     else:
-                        _add_narrow(packed, base, row_step, k_step, packed_dy, size, own, at)
+                        _add_narrow(packed, base, steps, packed_dy, size, width, own, at)
 
 
 @kernel
@@ -165,28 +168,35 @@ def _backward_weight(
         panels = (split * per_split, (split + 1) * per_split)
         _add_share(
             dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows,
-            padded_rows, share, n_shares, panels, sums,
+            padded_rows, np.int64(share), n_shares, panels, sums,
         )  # fmt: skip
     for row in numba.prange(len(dw)):
-        _add_up(sums, strip_rows, padded_rows, groups, row, dw[row])
+        _add_up(sums, strip_rows, padded_rows, groups, np.int64(row), dw[row])
 
 
 # ---- what is settled before it runs -----------------------------------------------------
 
 
-def _block_size(size, kernel_size, stride, dilation, C, itemsize):
-    """How many rows and columns of places one block has."""
+def _choose_block(N, size, kernel_size, stride, dilation, C, itemsize):
+    """How many clips, rows and columns of places one block has."""
     T, H, W = size
     P, Q, R = kernel_size
     pixel = P * C * itemsize
     least_rows = (Q - 1) * dilation[1] + 1
-    w_fitting = (BLOCK_BYTES // (pixel * least_rows) - (R - 1) * dilation[2] - 1) // stride[2] + 1
-    w_blocks = math.ceil(W / max(1, min(W, w_fitting, BLOCK_PLACES)))
-    w_block = math.ceil(W / w_blocks)
-    columns = (w_block - 1) * stride[2] + (R - 1) * dilation[2] + 1
-    h_fitting = (BLOCK_BYTES // (pixel * columns) - least_rows) // stride[1] + 1
-    h_blocks = math.ceil(H / max(1, min(H, h_fitting, BLOCK_PLACES // w_block)))
-    return math.ceil(H / h_blocks), w_block
+    fitting = (BLOCK_BYTES // (pixel * least_rows) - (R - 1) * dilation[2] - 1) // stride[2] + 1
+    w = _evenly(W, min(BLOCK_PLACES, fitting))
+    columns = (w - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    fitting = (BLOCK_BYTES // (pixel * columns) - least_rows) // stride[1] + 1
+    h = _evenly(H, min(BLOCK_PLACES // w, fitting))
+    rows = (h - 1) * stride[1] + least_rows
+    fitting = BLOCK_BYTES // (pixel * columns * rows)
+    n = _evenly(N, min(BLOCK_PLACES // (h * w), fitting)) if (h, w) == (H, W) else 1
+    return n, h, w
+
+
+def _evenly(total, most):
+    """The size of equal parts of `total`, none larger than `most` (or than one)."""
+    return math.ceil(total / math.ceil(total / max(1, min(total, most))))
 
 
 def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
@@ -205,12 +215,12 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     lanes = VECTOR_BYTES // x.itemsize
     width = lanes if outputs <= lanes else 2 * lanes
     panels = math.ceil(outputs / width)
-    block = _block_size(size, kernel_size, stride, dilation, C_in, x.itemsize)
+    block = _choose_block(N, size, kernel_size, stride, dilation, C_in, x.itemsize)
 
     # Where each strip begins in the scratch array of x, and how many rows of dw it has.
     p, q, r = np.ogrid[:P, :Q, :R]
-    rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
-    columns = (block[1] - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    rows = (block[1] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    columns = (block[2] - 1) * stride[2] + (R - 1) * dilation[2] + 1
     offsets = ((p * rows + q * dilation[1]) * columns + r * dilation[2]) * C_in
     strip_rows = C
     if groups == 1 and dilation[2] == 1:
@@ -221,9 +231,11 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     # With one group every panel needs all of x, and is a task of its own; several groups take
     # turns on one copy of x.
     splits = panels if groups == 1 else 1
-    blocks = N * size[0] * math.ceil(size[1] / block[0]) * math.ceil(size[2] / block[1])
+    blocks = size[0] * math.prod(
+        math.ceil(n / part) for n, part in zip((N, *size[1:]), block, strict=True)
+    )
     shares = min(blocks, math.ceil(TASKS / splits))
-    sums = np.zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
+    sums = aligned_zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
     _backward_weight(
         dy, x, tuple(kernel_size), stride, before, dilation, groups, block, offsets, strip_rows,
         padded_rows, splits, sums, dw,

@@ -1,0 +1,36 @@
+"""Arrays that begin at a multiple of 64 bytes, the size of a cache line.
+
+A vector of AVX-512 is as long as a cache line. Where it begins anywhere else, every load of one
+touches two lines and takes twice as long. NumPy promises 16 bytes only.
+"""
+
+import math
+
+import numpy as np
+
+from nn.kernels.jit import kernel
+
+LINE = 64
+ALIGNMENT = LINE // 4  # so many numbers, float32 or float64, are to spare in what is aligned
+
+
+def aligned_empty(shape, dtype):
+    """np.empty(shape, dtype), beginning at a cache line."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    skip = -memory.ctypes.data % LINE
+    return memory[skip : skip + size].view(dtype).reshape(shape)
+
+
+def aligned_zeros(shape, dtype):
+    """np.zeros(shape, dtype), beginning at a cache line."""
+    array = aligned_empty(shape, dtype)
+    array[...] = 0
+    return array
+
+
+@kernel
+def aligned(scratch):
+    """Inside a kernel: `scratch` from the first cache line that begins in it."""
+    return scratch[-scratch.ctypes.data % LINE // scratch.itemsize :]
