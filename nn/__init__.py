@@ -7,15 +7,26 @@ Arrays have their channels last. Start with `linear.py`, then `convolution.py` b
 `kernels/reference.py`.
 """
 
-from nn import initializers, kernels, metrics, optim
-from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn import initializers, interop, kernels, metrics, optim
+from nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from nn.checkpoint import load, save
+from nn.containers import Residual, Sequential
+from nn.contrastive import InfoNCELoss, TripletLoss
 from nn.convolution import Conv1d, Conv2d, Conv3d
 from nn.dropout import Dropout
+from nn.embedding import Embedding
 from nn.gradcheck import check_gradients
 from nn.linear import Flatten, Linear
-from nn.losses import CrossEntropyLoss, MSELoss
-from nn.module import Module, Parameter, Sequential, inference
+from nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    DiceLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+)
+from nn.module import Module, Parameter, inference
+from nn.normalization import BatchNorm, GroupNorm, LayerNorm
 from nn.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -26,18 +37,35 @@ from nn.pooling import (
     MaxPool3d,
 )
 from nn.trainer import Trainer
+from nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from nn.upsampling import Upsample2d, Upsample3d
+from nn.watching import watch
 
 __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BCEWithLogitsLoss",
+    "BatchNorm",
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
+    "DiceLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GELU",
     "GlobalAvgPool",
+    "GroupNorm",
+    "HuberLoss",
+    "InfoNCELoss",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "MSELoss",
     "MaxPool1d",
@@ -46,17 +74,24 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Trainer",
+    "TripletLoss",
+    "Upsample2d",
+    "Upsample3d",
     "check_gradients",
     "inference",
     "initializers",
+    "interop",
     "kernels",
     "load",
     "metrics",
     "optim",
     "save",
+    "watch",
 ]

@@ -7,6 +7,7 @@ looks at a whole row.
 
 import numpy as np
 
+from nn import kernels
 from nn.module import Module
 
 
@@ -68,6 +69,61 @@ class ReLU(Module):
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
         return dy * (y > 0)
+
+
+class LeakyReLU(Module):
+    """y = x where x > 0, else slope · x, any shape (Maas et al. 2013).
+
+    dx = dy where x > 0, else slope · dy: a unit that is off still learns.
+    """
+
+    def __init__(self, slope=0.01):
+        self.slope = slope
+
+    def forward(self, x):
+        self.save(x)
+        return np.where(x > 0, x, x * np.asarray(self.slope, x.dtype))
+
+    def backward(self, dy, need_input_grad=True):
+        (x,) = self.take()
+        return np.where(x > 0, dy, dy * np.asarray(self.slope, dy.dtype))
+
+    def describe(self):
+        return f"LeakyReLU({self.slope})"
+
+
+class GELU(Module):
+    """y = x · Φ(x), exact, any shape (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    Φ(x) = (1 + erf(x/√2)) / 2 is the share of a standard normal below x. With its density
+    φ(x) = e^(−x²/2) / √(2π), the derivative is Φ(x) + x φ(x).
+    """
+
+    def forward(self, x):
+        below = (1 + kernels.erf(x * np.asarray(np.sqrt(0.5), x.dtype))) / 2  # Φ(x)
+        self.save(x, below)
+        return x * below
+
+    def backward(self, dy, need_input_grad=True):
+        x, below = self.take()
+        density = np.exp(-x * x / 2) / np.asarray(np.sqrt(2 * np.pi), x.dtype)  # φ(x)
+        return dy * (below + x * density)
+
+
+class SiLU(Module):
+    """y = x · σ(x) with σ the sigmoid, any shape (Elfwing et al. 2017, arXiv:1702.03118).
+
+    dy/dx = σ + x σ (1 − σ).
+    """
+
+    def forward(self, x):
+        s = sigmoid(x)
+        self.save(x, s)
+        return x * s
+
+    def backward(self, dy, need_input_grad=True):
+        x, s = self.take()
+        return dy * (s + x * s * (1 - s))
 
 
 class Softmax(Module):

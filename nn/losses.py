@@ -6,6 +6,7 @@ model.backward(criterion.backward())
 
 import numpy as np
 
+from nn.activation import sigmoid, softmax
 from nn.module import Module
 
 
@@ -101,6 +102,15 @@ class CrossEntropyLoss(Module):
         return c, float((w[ids] * counted).sum())
 
 
+def _difference(loss, outputs, targets):
+    targets = np.asarray(targets)
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"{type(loss).__name__}: outputs {outputs.shape} but targets {targets.shape}"
+        )
+    return outputs - targets.astype(outputs.dtype)
+
+
 class MSELoss(Module):
     """The mean squared difference: loss = 1/n Σ (x − t)², over all n elements, any shape.
 
@@ -108,13 +118,142 @@ class MSELoss(Module):
     """
 
     def forward(self, outputs, targets):
-        targets = np.asarray(targets)
-        if outputs.shape != targets.shape:
-            raise ValueError(f"MSELoss: outputs {outputs.shape} but targets {targets.shape}")
-        difference = outputs - targets.astype(outputs.dtype)
+        difference = _difference(self, outputs, targets)
         self.save(difference)
         return float(np.mean(difference * difference, dtype=np.float64))
 
     def backward(self):
         (difference,) = self.take()
         return difference * np.asarray(2 / difference.size, difference.dtype)
+
+
+class L1Loss(Module):
+    """The mean absolute difference: loss = 1/n Σ |x − t|, over all n elements, any shape.
+
+    Backward: dx = sign(x − t) / n; where x = t, which has no derivative, 0.
+    """
+
+    def forward(self, outputs, targets):
+        difference = _difference(self, outputs, targets)
+        self.save(difference)
+        return float(np.mean(np.abs(difference), dtype=np.float64))
+
+    def backward(self):
+        (difference,) = self.take()
+        return np.sign(difference) / np.asarray(difference.size, difference.dtype)
+
+
+class HuberLoss(Module):
+    """Square near zero, straight beyond δ: outliers pull with a bounded force (Huber 1964).
+
+        loss = 1/n Σ h(x − t),   h(e) = e²/2 where |e| <= δ, else δ (|e| − δ/2)
+
+    Backward: dx = clip(x − t, −δ, δ) / n.
+    """
+
+    def __init__(self, delta=1.0):
+        if not delta > 0:
+            raise ValueError(f"HuberLoss: delta must be above 0, got {delta}")
+        self.delta = delta
+
+    def forward(self, outputs, targets):
+        e = _difference(self, outputs, targets)
+        self.save(e)
+        size = np.abs(e)
+        h = np.where(size <= self.delta, e * e / 2, self.delta * (size - self.delta / 2))
+        return float(np.mean(h, dtype=np.float64))
+
+    def backward(self):
+        (e,) = self.take()
+        return np.clip(e, -self.delta, self.delta) / np.asarray(e.size, e.dtype)
+
+
+class BCEWithLogitsLoss(Module):
+    """Binary cross-entropy of independent yes-or-no questions, on logits of any shape.
+
+        loss = −1/n Σ [w t log σ(z) + (1 − t) log(1 − σ(z))]
+
+    t: probabilities 0..1 of the same shape; w: `pos_weight`, one number or one per class (last
+    axis), counts the yeses more often. Since log σ(z) = −log(1 + e^−z) and 1 − σ(z) = σ(−z), all
+    is computed from softplus(z) = log(1 + e^z) = max(z, 0) + log(1 + e^−|z|), which never
+    overflows: loss = 1/n Σ [w t softplus(−z) + (1 − t) softplus(z)].
+
+    Backward: dz = [(1 − t) σ(z) − w t (1 − σ(z))] / n, which is (σ(z) − t) / n for w = 1.
+    """
+
+    def __init__(self, pos_weight=1.0):
+        self.pos_weight = np.asarray(pos_weight)
+
+    def forward(self, logits, targets):
+        targets = np.asarray(targets)
+        if logits.shape != targets.shape:
+            raise ValueError(
+                f"BCEWithLogitsLoss: logits {logits.shape} but targets {targets.shape}"
+            )
+        t = targets.astype(logits.dtype)
+        yes = self.pos_weight.astype(logits.dtype) * t
+        rest = np.log1p(np.exp(-np.abs(logits)))
+        loss = yes * (np.maximum(-logits, 0) + rest) + (1 - t) * (np.maximum(logits, 0) + rest)
+        self.save(logits, t, yes)
+        return float(np.mean(loss, dtype=np.float64))
+
+    def backward(self):
+        logits, t, yes = self.take()
+        p = sigmoid(logits)
+        return ((1 - t) * p - yes * (1 - p)) / np.asarray(logits.size, logits.dtype)
+
+
+class DiceLoss(Module):
+    """One minus the overlap of predicted and true areas: for segmentation (Milletari 2016).
+
+        loss = 1 − 1/K Σ_k (2 Σ_i p_ik g_ik + s) / (Σ_i p_ik + Σ_i g_ik + s)
+
+    logits (..., K) with class ids (...): p = softmax(logits), g one-hot; or K independent masks
+    g of the shape of the logits, 0..1: p = σ(logits). i runs over all places of all clips; s is
+    `smooth`. Large areas count no more than small ones, which is why it is used where classes
+    are uneven. Pixels whose id is `ignore_index` are left out.
+
+    Backward, with the intersection I_k = Σ p g and the sum of areas U_k = Σ p + Σ g:
+    dp_ik = −1/K · [2 g_ik / (U_k + s) − (2 I_k + s) / (U_k + s)²], then through the softmax or σ.
+    """
+
+    def __init__(self, smooth=1.0, ignore_index=None):
+        self.smooth, self.ignore_index = smooth, ignore_index
+
+    def forward(self, logits, targets):
+        K = logits.shape[-1]
+        targets = np.asarray(targets)
+        z = logits.reshape(-1, K)
+        of_classes = targets.shape == logits.shape[:-1] and targets.dtype.kind in "iu"
+        if of_classes:
+            counted = np.ones(targets.size, bool)
+            if self.ignore_index is not None:
+                counted = targets.ravel() != self.ignore_index
+            ids = np.where(counted, targets.ravel(), 0)
+            if ids.size and not (0 <= ids.min() and ids.max() < K):
+                raise ValueError(
+                    f"DiceLoss: class ids from {ids.min()} to {ids.max()} for {K} classes"
+                )
+            g = (ids[:, None] == np.arange(K)) & counted[:, None]
+            p = softmax(z) * counted[:, None]
+        elif targets.shape == logits.shape:
+            counted, g, p = None, targets.reshape(-1, K), sigmoid(z)
+        else:
+            raise ValueError(
+                f"DiceLoss: logits {logits.shape} need class ids {logits.shape[:-1]} or masks "
+                f"{logits.shape}, got {targets.dtype} {targets.shape}"
+            )
+        g = g.astype(z.dtype)
+        overlap = 2 * (p * g).sum(axis=0) + self.smooth  # (K,)
+        areas = p.sum(axis=0) + g.sum(axis=0) + self.smooth  # (K,)
+        self.save(p, g, overlap, areas, counted, logits.shape)
+        return 1 - float(np.mean(overlap / areas, dtype=np.float64))
+
+    def backward(self):
+        p, g, overlap, areas, counted, shape = self.take()
+        dp = (overlap / areas**2 - 2 * g / areas) / np.asarray(len(areas), p.dtype)
+        if counted is None:
+            dz = dp * p * (1 - p)
+        else:  # p is zero where nothing counts, and so is dz
+            dz = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+        return dz.reshape(shape)

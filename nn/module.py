@@ -272,6 +272,15 @@ class Module:
         """This module in one line, for errors and for the tree that `repr` shows."""
         return f"{type(self).__name__}()"
 
+    def summary(self, input_shape):
+        """The tree with shapes, parameters, multiply-adds and saved memory, as a string.
+
+        input_shape: the shape of one input, without N. See `nn/summary.py` for the columns.
+        """
+        from nn.summary import summary  # it knows all layers, and they know this file
+
+        return summary(self, input_shape)
+
     def __repr__(self):
         lines = _tree_lines(self, "", 0)
         if len(lines) == 1:
@@ -301,49 +310,3 @@ def backward_to_parameters(module, dy):
         module.backward(dy, need_input_grad=False)
     else:
         module.backward(dy)
-
-
-class Sequential(Module):
-    """Modules in a row: y = f_L(… f_2(f_1(x))).
-
-    Backward is the chain rule: the gradient passes through the same modules from the last to
-    the first, dy → f_L.backward → … → f_1.backward → dx.
-    """
-
-    def __init__(self, *modules):
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: item {i} is a {type(module).__name__}, not a Module")
-        self.modules = list(modules)
-
-    def forward(self, x):
-        for module in self.modules:
-            x = module(x)
-        return x
-
-    def backward(self, dy, need_input_grad=True):
-        if not self.modules:
-            return dy
-        first, *rest = self.modules
-        for module in reversed(rest):
-            dy = module.backward(dy)
-        if need_input_grad:
-            return first.backward(dy)
-        return backward_to_parameters(first, dy)
-
-    def named_children(self):
-        return ((str(i), module) for i, module in enumerate(self.modules))
-
-    def describe(self):
-        return "Sequential"
-
-    def __len__(self):
-        return len(self.modules)
-
-    def __iter__(self):
-        return iter(self.modules)
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return Sequential(*self.modules[index])
-        return self.modules[index]

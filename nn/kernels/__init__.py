@@ -26,6 +26,7 @@ __all__ = [
     "conv_backward_weight",
     "conv_forward",
     "current",
+    "erf",
     "max_pool_backward",
     "max_pool_forward",
     "output_size",
@@ -83,3 +84,4 @@ max_pool_forward = _passed_on(reference.max_pool_forward)
 max_pool_backward = _passed_on(reference.max_pool_backward)
 avg_pool_forward = _passed_on(reference.avg_pool_forward)
 avg_pool_backward = _passed_on(reference.avg_pool_backward)
+erf = _passed_on(reference.erf)

@@ -11,7 +11,7 @@ Then `conv_*` choose between
 
 import numpy as np
 
-from nn.kernels import current, depthwise, direct, loops, pooling, weight_gradient
+from nn.kernels import current, depthwise, direct, loops, pooling, special, weight_gradient
 from nn.kernels.aligned import aligned_empty, aligned_zeros
 from nn.kernels.reference import output_size
 
@@ -221,3 +221,14 @@ def _pool_backward(dy, winner, input_size, kernel_size, stride, padding, is_max)
 def _pooled_shape(shape, kernel_size, stride, padding):
     N, *S, C = shape
     return (N, *output_size(S, kernel_size, stride, padding, (1,) * len(S)), C)
+
+
+# ---- special functions ------------------------------------------------------------------
+
+
+def erf(x):
+    """See `reference.erf`."""
+    (x,) = _prepared(x)
+    y = np.empty_like(x)
+    special.erf_flat(x.reshape(-1), y.reshape(-1))
+    return y

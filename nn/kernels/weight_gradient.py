@@ -143,18 +143,23 @@ def _add_share(
 
 
 @kernel
+def _add(out, values):
+    for c in range(len(out)):
+        out[c] += values[c]
+
+
+@kernel
 def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
-    """One row of dw: the sum of all shares, from all panels."""
-    n_shares, n_panels = sums.shape[0], sums.shape[1] // groups
+    """One row of dw: the sum of all shares, from all panels. It is zero at first."""
+    n_shares, n_panels, width = sums.shape[0], sums.shape[1] // groups, sums.shape[3]
     outputs = len(dw) // groups
     at = row // strip_rows * padded_rows + row % strip_rows
-    for c in range(len(dw)):
-        column = c % outputs
-        panel = c // outputs * n_panels + column // sums.shape[3]
-        total = sums[0, panel, at, column % sums.shape[3]]
-        for share in range(1, n_shares):
-            total += sums[share, panel, at, column % sums.shape[3]]
-        dw[c] = total
+    for panel in range(sums.shape[1]):
+        first = panel % n_panels * width
+        n_columns = min(width, outputs - first)
+        first += panel // n_panels * outputs
+        for share in range(n_shares):
+            _add(dw[first : first + n_columns], sums[share, panel, at, :n_columns])
 
 
 @kernel(parallel=True)

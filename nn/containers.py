@@ -1,0 +1,88 @@
+"""Modules made of modules: in a row, and around a shortcut."""
+
+from nn.module import Module, backward_to_parameters
+
+
+class Sequential(Module):
+    """Modules in a row: y = f_L(… f_2(f_1(x))).
+
+    Backward is the chain rule: the gradient passes through the same modules from the last to
+    the first, dy → f_L.backward → … → f_1.backward → dx.
+    """
+
+    def __init__(self, *modules):
+        for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: item {i} is a {type(module).__name__}, not a Module")
+        self.modules = list(modules)
+
+    def forward(self, x):
+        for module in self.modules:
+            x = module(x)
+        return x
+
+    def backward(self, dy, need_input_grad=True):
+        if not self.modules:
+            return dy
+        first, *rest = self.modules
+        for module in reversed(rest):
+            dy = module.backward(dy)
+        if need_input_grad:
+            return first.backward(dy)
+        return backward_to_parameters(first, dy)
+
+    def named_children(self):
+        return ((str(i), module) for i, module in enumerate(self.modules))
+
+    def describe(self):
+        return "Sequential"
+
+    def __len__(self):
+        return len(self.modules)
+
+    def __iter__(self):
+        return iter(self.modules)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Sequential(*self.modules[index])
+        return self.modules[index]
+
+
+class Residual(Module):
+    """A detour that adds to what went straight on: y = body(x) + shortcut(x).
+
+    Residual(body) and Residual(first, second, ...) take what is learned beside x itself (He et
+    al. 2016, arXiv:1512.03385); `shortcut` is the identity unless a module is given, such as a
+    1×1 convolution where the body changes the shape.
+
+    x reaches y on two ways, so its gradient is the sum of what comes back on both:
+
+        dx = body.backward(dy) + shortcut.backward(dy)        or + dy, for the identity
+
+    The straight way hands dy on undiminished, however deep the stack: that is its point.
+    """
+
+    def __init__(self, *body, shortcut=None):
+        self.body = body[0] if len(body) == 1 else Sequential(*body)
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        detour = self.body(x)
+        straight = x if self.shortcut is None else self.shortcut(x)
+        if detour.shape != straight.shape:
+            raise ValueError(
+                f"Residual: the body makes {detour.shape} of {x.shape}, the shortcut "
+                f"{straight.shape}: they cannot be added; give a shortcut that fits"
+            )
+        return detour + straight
+
+    def backward(self, dy, need_input_grad=True):
+        # Modules take back in the opposite order of forward: the shortcut came last.
+        straight = dy if self.shortcut is None else self.shortcut.backward(dy)
+        if not need_input_grad:
+            return backward_to_parameters(self.body, dy)
+        return self.body.backward(dy) + straight
+
+    def describe(self):
+        return "Residual"
