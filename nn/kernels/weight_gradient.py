@@ -26,10 +26,11 @@ import numpy as np
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, clear, copy, load, store
+from nn.kernels.tile import add_outer, clear, copy, lanes, load, store
 
-BLOCK_BYTES = 128 * 1024  # of x, for one block
-BLOCK_PLACES = 192  # of which dy, one panel wide, should fit into the first-level cache
+BLOCK_BYTES = 256 * 1024  # of x, for one block
+BLOCK_PLACES = 256  # of which dy, one panel wide, should fit into the first-level cache
+FEWEST_TERMS = 4  # taps times panels that use one copy of a block of x
 TASKS = 16  # shares × panels, at least
 
 
@@ -91,7 +92,11 @@ def _pack_dy(dy, corner, size, channel, width, packed):
         for h in range(h0, h0 + size[1]):
             source = (((n * T + t) * H + h) * W + w0) * C + channel
             for _ in range(size[2]):
-                copy(packed, to, dy, source, min(width, dy.size - source))
+                if source + width <= dy.size:
+                    for c in range(0, width, lanes(dy)):
+                        store(load(dy, source + c, 0, 1, 1), packed, to + c, 0)
+                else:
+                    copy(packed, to, dy, source, dy.size - source)
                 source += C
                 to += width
 
@@ -165,12 +170,13 @@ def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
 @kernel(parallel=True)
 def _backward_weight(
     dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
-    splits, sums, dw,
+    at_once, sums, dw,
 ):  # fmt: skip
-    n_shares, per_split = sums.shape[0], sums.shape[1] // splits
+    n_shares, n_panels = sums.shape[:2]
+    splits = -(-n_panels // at_once)
     for task in numba.prange(n_shares * splits):
-        share, split = task // splits, task % splits
-        panels = (split * per_split, (split + 1) * per_split)
+        share, panel = task // splits, task % splits * at_once
+        panels = (np.int64(panel), np.int64(min(panel + at_once, n_panels)))
         _add_share(
             dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows,
             padded_rows, np.int64(share), n_shares, panels, sums,
@@ -217,8 +223,8 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     if dy.size == 0:
         return dw.reshape(*kernel_size, C, C_out)
 
-    lanes = VECTOR_BYTES // x.itemsize
-    width = lanes if outputs <= lanes else 2 * lanes
+    vector = VECTOR_BYTES // x.itemsize
+    width = vector if outputs <= vector else 2 * vector
     panels = math.ceil(outputs / width)
     block = _choose_block(N, size, kernel_size, stride, dilation, C_in, x.itemsize)
 
@@ -233,9 +239,10 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     offsets = offsets.ravel()
     padded_rows = math.ceil(strip_rows / TALL) * TALL
 
-    # With one group every panel needs all of x, and is a task of its own; several groups take
-    # turns on one copy of x.
-    splits = panels if groups == 1 else 1
+    # Every panel needs all of x. With enough taps a panel pays for a copy of its own; otherwise,
+    # and with several groups, panels take turns on one.
+    at_once = max(1, FEWEST_TERMS // (P * Q * R)) if groups == 1 else groups * panels
+    splits = math.ceil(groups * panels / at_once)
     blocks = size[0] * math.prod(
         math.ceil(n / part) for n, part in zip((N, *size[1:]), block, strict=True)
     )
@@ -243,6 +250,6 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     sums = aligned_zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
     _backward_weight(
         dy, x, tuple(kernel_size), stride, before, dilation, groups, block, offsets, strip_rows,
-        padded_rows, splits, sums, dw,
+        padded_rows, at_once, sums, dw,
     )  # fmt: skip
     return dw.reshape(*kernel_size, C, C_out)
