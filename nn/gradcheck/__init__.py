@@ -8,7 +8,7 @@
 - `differences.py`: slopes by finite differences, and what to do where there is none;
 - `contract.py`: the other promises of a backward (gradients add up, last in first out, ...);
 - `report.py`: what comes out;
-- `cases.py`, `__main__.py`: `python -m nn.gradcheck`, every layer in several configurations;
+- `cases/`, `__main__.py`: `python -m nn.gradcheck`, every layer in several configurations;
 - `bugs/`: a gallery of wrong backwards, all of which are caught.
 """
 

@@ -29,7 +29,7 @@ def exported_modules():
 
 @pytest.mark.parametrize("name", exported_modules())
 def test_every_exported_module_has_cases(name):
-    assert CASES.get(name), f"nn.{name} has no gradient check: add cases to nn/gradcheck/cases.py"
+    assert CASES.get(name), f"nn.{name} has no gradient check: add cases to nn/gradcheck/cases/"
     for case in CASES[name]:
         module, inputs = case.build()
         assert type(module) is getattr(nn, name)

@@ -8,7 +8,7 @@ A bug is a few lines that replace a part of the right layer:
 
 Many bugs hide: behind stride 1, behind no padding, behind values without ties. What a bug
 needs to show is its `only_with`, a key of `CONDITIONS`. The tests hold every bug against every
-case of `nn/gradcheck/cases.py`: it must be caught there, and not where it hides.
+case of `nn/gradcheck/cases/`: it must be caught there, and not where it hides.
 """
 
 import importlib
