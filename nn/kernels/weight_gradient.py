@@ -33,6 +33,11 @@ BLOCK_PLACES = 256  # of which dy, one panel wide, should fit into the first-lev
 FEWEST_TERMS = 4  # taps times panels that use one copy of a block of x
 TASKS = 16  # shares × panels, at least
 
+# The tiles there are: rows and vectors. The low one divides evenly the commonest strip that is
+# short, the 9 rows of a 3×3 kernel on 3 channels.
+LOW = math.ceil(9 / math.ceil(9 / TALL))
+TILES = ((TALL, 2), (LOW, 2), (TALL, 1))
+
 
 # ---- the compiled part ------------------------------------------------------------------
 
@@ -55,7 +60,8 @@ def _make_tile_kernel(rows, vectors):
     return add_tile
 
 
-_add_wide = _make_tile_kernel(TALL, 2)
+_add_tall = _make_tile_kernel(TALL, 2)
+_add_low = _make_tile_kernel(LOW, 2)
 _add_narrow = _make_tile_kernel(TALL, 1)
 
 
@@ -104,7 +110,7 @@ def _pack_dy(dy, corner, size, channel, width, packed):
 @kernel
 def _add_share(
     dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
-    share, n_shares, panels, sums,
+    choice, share, n_shares, panels, sums,
 ):  # fmt: skip
     """Add one share of all places to its sums, for the panels from the first to the second."""
     N, T_out, H_out, W_out, C_out = dy.shape
@@ -138,11 +144,13 @@ def _add_share(
                 p = strip * P // len(offsets)
                 if not 0 <= i + p * dilation[0] < x.shape[1]:
                     continue  # this tap in time meets nothing but padding
-                for m in range(0, strip_rows, TALL):
+                for m in range(0, strip_rows, TILES[choice][0]):
                     base = offsets[strip] + group * strip_rows + m
                     at = (strip * padded_rows + m) * width
-                    if width * x.itemsize > VECTOR_BYTES:
-                        _add_wide(packed, base, steps, packed_dy, size, width, own, at)
+                    if choice == 0:
+                        _add_tall(packed, base, steps, packed_dy, size, width, own, at)
+                    elif choice == 1:
+                        _add_low(packed, base, steps, packed_dy, size, width, own, at)
                     else:
                         _add_narrow(packed, base, steps, packed_dy, size, width, own, at)
 
@@ -170,7 +178,7 @@ def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
 @kernel(parallel=True)
 def _backward_weight(
     dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
-    at_once, sums, dw,
+    choice, at_once, sums, dw,
 ):  # fmt: skip
     n_shares, n_panels = sums.shape[:2]
     splits = -(-n_panels // at_once)
@@ -179,7 +187,7 @@ def _backward_weight(
         panels = (np.int64(panel), np.int64(min(panel + at_once, n_panels)))
         _add_share(
             dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows,
-            padded_rows, np.int64(share), n_shares, panels, sums,
+            padded_rows, choice, np.int64(share), n_shares, panels, sums,
         )  # fmt: skip
     for row in numba.prange(len(dw)):
         _add_up(sums, strip_rows, padded_rows, groups, np.int64(row), dw[row])
@@ -205,6 +213,14 @@ def _choose_block(N, size, kernel_size, stride, dilation, C, itemsize):
     return n, h, w
 
 
+def _choose_tile(strip_rows, outputs, lanes):
+    """Which of TILES, and the rows of a strip and the columns of a panel in whole tiles of it."""
+    if outputs <= lanes:
+        return 2, math.ceil(strip_rows / TALL) * TALL, lanes
+    tall, low = (math.ceil(strip_rows / rows) * rows for rows in (TALL, LOW))
+    return (0, tall, 2 * lanes) if tall <= low else (1, low, 2 * lanes)
+
+
 def _evenly(total, most):
     """The size of equal parts of `total`, none larger than `most` (or than one)."""
     return math.ceil(total / math.ceil(total / max(1, min(total, most))))
@@ -223,9 +239,6 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     if dy.size == 0:
         return dw.reshape(*kernel_size, C, C_out)
 
-    vector = VECTOR_BYTES // x.itemsize
-    width = vector if outputs <= vector else 2 * vector
-    panels = math.ceil(outputs / width)
     block = _choose_block(N, size, kernel_size, stride, dilation, C_in, x.itemsize)
 
     # Where each strip begins in the scratch array of x, and how many rows of dw it has.
@@ -237,7 +250,9 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     if groups == 1 and dilation[2] == 1:
         offsets, strip_rows = offsets[:, :, 0], R * C
     offsets = offsets.ravel()
-    padded_rows = math.ceil(strip_rows / TALL) * TALL
+
+    choice, padded_rows, width = _choose_tile(strip_rows, outputs, VECTOR_BYTES // x.itemsize)
+    panels = math.ceil(outputs / width)
 
     # Every panel needs all of x. With enough taps a panel pays for a copy of its own; otherwise,
     # and with several groups, panels take turns on one.
@@ -250,6 +265,6 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     sums = aligned_zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
     _backward_weight(
         dy, x, tuple(kernel_size), stride, before, dilation, groups, block, offsets, strip_rows,
-        padded_rows, at_once, sums, dw,
+        padded_rows, choice, at_once, sums, dw,
     )  # fmt: skip
     return dw.reshape(*kernel_size, C, C_out)
