@@ -1,86 +1,28 @@
-"""Optimisers and schedules: how gradients change weights. The arithmetic is PyTorch's.
+"""Optimisers: how gradients change weights. The arithmetic is PyTorch's.
 
 An optimiser changes `parameter.data` in place for every parameter that is trainable and has
-got a gradient since the last `zero_grad()`. A schedule sets `optimizer.lr` step by step.
+got a gradient since the last `zero_grad()`. What they share is in `nn/optimizer.py`; what sets
+their `lr` step by step is a schedule, `nn/schedules.py`. `docs/15-optimisers.md` derives all.
 """
 
 import math
 
 import numpy as np
 
-BLOCK = 1 << 15  # numbers: a few such arrays stay in a core's cache together
+from nn.optimizer import Optimizer, in_blocks
+from nn.schedules import CosineLR, OneCycleLR, StepLR
 
-
-def in_blocks(*arrays):
-    """Arrays of one shape, cut into flat blocks: yields the same stretch of each, as views.
-
-    An update is a dozen passes over each array. Done block by block, all but the first find the
-    numbers in the cache, which makes it several times faster for layers of millions of weights.
-    """
-    if not all(array.flags.c_contiguous for array in arrays):
-        yield arrays  # a flat view of these would be a copy
-        return
-    flat = [array.reshape(-1) for array in arrays]
-    for start in range(0, flat[0].size, BLOCK):
-        yield [array[start : start + BLOCK] for array in flat]
-
-
-class Optimizer:
-    """What all optimisers share: the parameters, the rate, and their memory per parameter.
-
-    A subclass says in `slots` which arrays it remembers for each parameter and writes
-    `update(parameter, memory)`; `memory` is a dict of these arrays, empty at first.
-    """
-
-    slots = ()
-
-    def __init__(self, parameters, lr):
-        self.parameters = list(parameters)
-        if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: no parameters to optimise")
-        if not lr >= 0:
-            raise ValueError(f"{type(self).__name__}: the learning rate is {lr}, expected >= 0")
-        self.lr = lr
-        self.steps = 0
-        self.memory = [{} for _ in self.parameters]
-
-    def step(self):
-        """Change every trainable parameter by its gradient."""
-        self.steps += 1
-        for parameter, memory in zip(self.parameters, self.memory, strict=True):
-            if parameter.trainable and parameter.has_grad:
-                self.update(parameter, memory)
-
-    def update(self, parameter, memory):
-        raise NotImplementedError
-
-    def zero_grad(self):
-        """Clear the gradients."""
-        for parameter in self.parameters:
-            parameter.zero_grad()
-
-    def state_dict(self):
-        """{"lr": …, "steps": …, "3.velocity": array, …}: copies; numbers as 0-d arrays."""
-        state = {"lr": np.float64(self.lr), "steps": np.int64(self.steps)}
-        for i, memory in enumerate(self.memory):
-            state.update({f"{i}.{name}": np.copy(array) for name, array in memory.items()})
-        return state
-
-    def load_state_dict(self, state):
-        """Go on where another optimiser of the same kind and parameters stopped."""
-        memory = [{} for _ in self.parameters]
-        for key, array in state.items():
-            if key in ("lr", "steps"):
-                continue
-            index, _, name = key.partition(".")
-            known = index.isdigit() and int(index) < len(memory) and name in self.slots
-            if not known or np.shape(array) not in ((), self.parameters[int(index)].shape):
-                raise ValueError(
-                    f"{type(self).__name__}: the saved state {key} {np.shape(array)} does not "
-                    f"fit these {len(memory)} parameters"
-                )
-            memory[int(index)][name] = np.array(array)
-        self.lr, self.steps, self.memory = float(state["lr"]), int(state["steps"]), memory
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineLR",
+    "OneCycleLR",
+    "Optimizer",
+    "RMSprop",
+    "StepLR",
+    "clip_grad_norm",
+]
 
 
 class SGD(Optimizer):
@@ -94,60 +36,137 @@ class SGD(Optimizer):
     slots = ("velocity",)
 
     def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
-        super().__init__(parameters, lr)
-        if nesterov and not momentum > 0:
-            raise ValueError("SGD: nesterov needs a momentum above 0")
-        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
+        super().__init__(
+            parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        )
 
-    def update(self, parameter, memory):
+    def update(self, parameter, memory, lr, momentum, weight_decay, nesterov):
         first = "velocity" not in memory
-        if self.momentum and first:
+        if momentum and first:
             memory["velocity"] = np.zeros_like(parameter.data)
         velocity = memory.get("velocity", parameter.data)  # without momentum it is not looked at
         for theta, g, v in in_blocks(parameter.data, parameter.grad, velocity):
-            if self.weight_decay:
-                g = g + self.weight_decay * theta
-            if self.momentum:
+            if weight_decay:
+                g = g + weight_decay * theta
+            if momentum:
                 if not first:
-                    v *= self.momentum
+                    v *= momentum
                 v += g
-                g = g + self.momentum * v if self.nesterov else v
-            theta -= self.lr * g
+                g = g + momentum * v if nesterov else v
+            theta -= lr * g
 
 
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101):
+class RMSprop(Optimizer):
+    """Each gradient divided by its own usual size (Hinton 2012, lecture 6 of his course):
 
-    θ ← θ − lr · weight_decay · θ
+    g ← g + weight_decay · θ
+    s ← α s + (1 − α) g²            running mean of squares
+    d = g / (√s + ε)
+    θ ← θ − lr · d                  with momentum: v ← momentum · v + d,  θ ← θ − lr · v
+
+    centered: the spread about the running mean m ← α m + (1 − α) g takes the place of the size,
+    d = g / (√(s − m²) + ε). A spread that rounding makes negative counts as zero.
+    """
+
+    slots = ("square", "mean", "velocity")
+
+    def __init__(
+        self,
+        parameters,
+        lr=1e-2,
+        alpha=0.99,
+        eps=1e-8,
+        weight_decay=0.0,
+        momentum=0.0,
+        centered=False,
+    ):
+        super().__init__(
+            parameters,
+            lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+        )
+
+    def update(self, parameter, memory, lr, alpha, eps, weight_decay, momentum, centered):
+        theta = parameter.data
+        for name, used in (("square", True), ("mean", centered), ("velocity", momentum)):
+            if used and name not in memory:
+                memory[name] = np.zeros_like(theta)
+        square = memory["square"]
+        mean, velocity = memory.get("mean", square), memory.get("velocity", square)
+        arrays = theta, parameter.grad, square, mean, velocity  # what is absent is not looked at
+        for theta, g, s, m, v in in_blocks(*arrays):
+            if weight_decay:
+                g = g + weight_decay * theta
+            s *= alpha
+            s += (1 - alpha) * g * g
+            size = s
+            if centered:
+                m *= alpha
+                m += (1 - alpha) * g
+                size = np.maximum(s - m * m, 0)
+            d = g / (np.sqrt(size) + eps)
+            if momentum:
+                v *= momentum
+                v += d
+                d = v
+            theta -= lr * d
+
+
+class Adam(Optimizer):
+    """Momentum and RMSprop in one, both freed from their start at zero (Kingma and Ba 2015,
+    arXiv:1412.6980):
+
+    g ← g + weight_decay · θ
     m ← β₁ m + (1 − β₁) g           mean of gradients
     v ← β₂ v + (1 − β₂) g²          mean of squares
     m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)     as both start from zero
     θ ← θ − lr · m̂ / (√v̂ + ε)
+
+    The decay is a part of the gradient, and so divided by √v̂ like it; AdamW keeps it apart.
     """
 
     slots = ("mean", "square", "steps")
+    decoupled = False
 
-    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
-        super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, parameter, memory):
+    def update(self, parameter, memory, lr, betas, eps, weight_decay):
         theta = parameter.data
         if not memory:
             memory.update(mean=np.zeros_like(theta), square=np.zeros_like(theta), steps=np.array(0))
         memory["steps"] += 1
-        t, (beta1, beta2) = int(memory["steps"]), self.betas
+        t, (beta1, beta2) = int(memory["steps"]), betas
         arrays = theta, parameter.grad, memory["mean"], memory["square"]
         for theta, g, m, v in in_blocks(*arrays):
+            if self.decoupled:
+                theta *= 1 - lr * weight_decay
+            elif weight_decay:
+                g = g + weight_decay * theta
             m *= beta1
             m += (1 - beta1) * g
             v *= beta2
             v += (1 - beta2) * g * g
-            theta *= 1 - self.lr * self.weight_decay
             denominator = np.sqrt(v)
             denominator /= math.sqrt(1 - beta2**t)
-            denominator += self.eps
-            theta -= (self.lr / (1 - beta1**t)) * m / denominator
+            denominator += eps
+            theta -= (lr / (1 - beta1**t)) * m / denominator
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101):
+
+    θ ← θ − lr · weight_decay · θ, and then Adam's step without any decay in the gradient.
+    """
+
+    decoupled = True
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
 
 
 def clip_grad_norm(parameters, max_norm):
@@ -167,46 +186,3 @@ def clip_grad_norm(parameters, max_norm):
         for g in grads:
             g *= scale
     return norm
-
-
-class OneCycleLR:
-    """Up to `max_lr` and down again, each along half a cosine (Smith 2018, arXiv:1803.09820).
-
-    The rate starts at max_lr / start_div, reaches max_lr after the share `warmup` of all
-    steps, and ends at max_lr / end_div. Counted in steps: call `step()` after each optimiser
-    step. `momentum` is left alone.
-    """
-
-    def __init__(self, optimizer, max_lr, total_steps, warmup=0.3, start_div=25.0, end_div=1e4):
-        if total_steps < 1:
-            raise ValueError(f"OneCycleLR: total_steps must be at least 1, got {total_steps}")
-        self.optimizer, self.max_lr, self.total_steps = optimizer, max_lr, total_steps
-        self.warmup, self.start_div, self.end_div = warmup, start_div, end_div
-        self.steps = 0
-        optimizer.lr = self.rate(0)
-
-    def rate(self, step):
-        """The learning rate of the given step, 0 for the first."""
-        rise = self.warmup * self.total_steps
-        low, end = self.max_lr / self.start_div, self.max_lr / self.end_div
-        if step < rise:
-            return _cosine(low, self.max_lr, step / rise)
-        fall = max(1.0, self.total_steps - 1 - rise)
-        return _cosine(self.max_lr, end, min(1.0, (step - rise) / fall))
-
-    def step(self):
-        """Set the rate for the next step."""
-        self.steps += 1
-        self.optimizer.lr = self.rate(self.steps)
-
-    def state_dict(self):
-        return {"steps": np.int64(self.steps)}
-
-    def load_state_dict(self, state):
-        self.steps = int(state["steps"])
-        self.optimizer.lr = self.rate(self.steps)
-
-
-def _cosine(start, end, share):
-    """From start (share 0) to end (share 1) along half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nn
-from nn.optim import SGD, AdamW, OneCycleLR, clip_grad_norm
+from nn.optim import SGD, Adam, AdamW, RMSprop, clip_grad_norm
 
 START = np.array([1.0, -2.0, 0.25])
 
@@ -94,6 +94,76 @@ def test_weight_decay_of_adamw_is_not_scaled_by_the_gradient():
     np.testing.assert_allclose(theta.data, START * 0.95**4, rtol=1e-12)
 
 
+# ---- Adam -----------------------------------------------------------------------------------
+
+
+def test_weight_decay_of_adam_is_divided_with_the_gradient():
+    """With g = λθ alone, m̂ / √v̂ is the sign of θ at the first step, however small λ is."""
+    theta = parameter()
+    steps(Adam([theta], lr=0.5, weight_decay=1e-3, eps=0.0), theta, 1, np.zeros_like)
+    np.testing.assert_allclose(theta.data, START - 0.5 * np.sign(START), rtol=1e-12)
+
+
+def test_without_decay_adam_is_adamw():
+    one, other = parameter(), parameter()
+    steps(Adam([one], lr=0.1), one, 5, lambda t: 3 * t)
+    steps(AdamW([other], lr=0.1, weight_decay=0.0), other, 5, lambda t: 3 * t)
+    np.testing.assert_array_equal(one.data, other.data)
+    assert not np.allclose(one.data, START)
+
+
+# ---- RMSprop --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_rmsprop_under_a_constant_gradient(n):
+    """s_k = (1 − αᵏ) g², so step k is lr · sign(g) / √(1 − αᵏ): long at first."""
+    g, alpha = np.array([1e-3, -5.0, 200.0]), 0.8
+    theta = parameter()
+    steps(RMSprop([theta], lr=0.01, alpha=alpha, eps=0.0), theta, n, lambda t: g)
+    way = sum(1 / math.sqrt(1 - alpha**k) for k in range(1, n + 1))
+    np.testing.assert_allclose(theta.data, START - 0.01 * way * np.sign(g), rtol=1e-10)
+
+
+def test_centered_rmsprop_under_a_constant_gradient():
+    """m_k = (1 − αᵏ) g, so s_k − m_k² = (1 − αᵏ) αᵏ g²."""
+    g, alpha = np.array([1e-3, -5.0, 200.0]), 0.5
+    theta = parameter()
+    optimizer = RMSprop([theta], lr=0.01, alpha=alpha, eps=0.0, centered=True)
+    steps(optimizer, theta, 4, lambda t: g)
+    way = sum(1 / math.sqrt((1 - alpha**k) * alpha**k) for k in range(1, 5))
+    np.testing.assert_allclose(theta.data, START - 0.01 * way * np.sign(g), rtol=1e-10)
+
+
+def test_a_spread_below_zero_by_rounding_is_none():
+    """Under a constant gradient s − m² goes to zero, and in float32 now and then below it."""
+    g = np.linspace(0.1, 7.0, 50, dtype=np.float32)
+    theta = nn.Parameter(np.zeros(50, np.float32))
+    optimizer = RMSprop([theta], lr=1e-3, alpha=0.5, eps=1.0, centered=True)
+    below = 0
+    for _ in range(60):
+        steps(optimizer, theta, 1, lambda t: g)
+        square, mean = (optimizer.memory[0][name] for name in ("square", "mean"))
+        below += (square - mean * mean < 0).sum()
+    assert below > 0 and np.isfinite(theta.data).all()
+
+
+def test_momentum_of_rmsprop_by_hand():
+    """α = ¾, gradients 1 and 3, momentum ½: s = ¼, d = 2, v = 2; s = 39/16, v = 1 + 3/√s."""
+    theta = parameter([0.0])
+    gradients = iter([1.0, 3.0])
+    optimizer = RMSprop([theta], lr=0.1, alpha=0.75, eps=0.0, momentum=0.5)
+    steps(optimizer, theta, 2, lambda t: [next(gradients)])
+    expected = -0.1 * 2 - 0.1 * (1 + 3 / math.sqrt(39 / 16))
+    np.testing.assert_allclose(theta.data, [expected], rtol=1e-12)
+
+
+def test_weight_decay_of_rmsprop_is_part_of_the_gradient():
+    theta = parameter()
+    steps(RMSprop([theta], lr=0.1, alpha=0.75, weight_decay=0.1, eps=0.0), theta, 1, np.zeros_like)
+    np.testing.assert_allclose(theta.data, START - 0.2 * np.sign(START), rtol=1e-12)
+
+
 # ---- what all optimisers share --------------------------------------------------------------
 
 MAKERS = {
@@ -101,6 +171,9 @@ MAKERS = {
     "momentum": lambda ps: SGD(ps, lr=0.1, momentum=0.9, weight_decay=0.01),
     "nesterov": lambda ps: SGD(ps, lr=0.1, momentum=0.9, nesterov=True),
     "adamw": lambda ps: AdamW(ps, lr=0.01),
+    "adam": lambda ps: Adam(ps, lr=0.01, weight_decay=0.1),
+    "rmsprop": lambda ps: RMSprop(ps, lr=0.01),
+    "rmsprop-all": lambda ps: RMSprop(ps, 0.01, momentum=0.9, centered=True, weight_decay=0.1),
 }
 
 
@@ -161,16 +234,136 @@ def test_states_that_do_not_fit():
         AdamW([theta], lr=0.1).load_state_dict(state)
     with pytest.raises(ValueError, match="does not fit these 1 parameters"):
         SGD([parameter([1.0, 2.0])], lr=0.1, momentum=0.9).load_state_dict(state)
+    with pytest.raises(ValueError, match="SGD: the saved state has no lr"):
+        SGD([parameter()], lr=0.1).load_state_dict({"steps": np.int64(3)})
 
 
-def test_impossible_settings():
-    with pytest.raises(ValueError, match="no parameters"):
-        SGD([], lr=0.1)
-    for lr in (-0.1, math.nan):
-        with pytest.raises(ValueError, match="learning rate"):
-            AdamW([parameter()], lr=lr)
-    with pytest.raises(ValueError, match="nesterov needs a momentum"):
-        SGD([parameter()], lr=0.1, nesterov=True)
+IMPOSSIBLE = {
+    "no parameters": lambda p: SGD([], lr=0.1),
+    "the learning rate is -0.1, expected >= 0": lambda p: AdamW([p], lr=-0.1),
+    "the learning rate is nan": lambda p: AdamW([p], lr=math.nan),
+    "nesterov needs a momentum": lambda p: SGD([p], lr=0.1, nesterov=True),
+    "momentum is -0.5, expected >= 0": lambda p: SGD([p], lr=0.1, momentum=-0.5),
+    "weight_decay is nan": lambda p: Adam([p], weight_decay=math.nan),
+    "eps is -1, expected >= 0": lambda p: RMSprop([p], eps=-1),
+    "betas=": lambda p: Adam([p], betas=(0.9, 1.0)),
+    "alpha=1.5, expected 0 <=": lambda p: RMSprop([p], alpha=1.5),
+    r"Parameter\(3,\) float64 is given twice": lambda p: SGD([p, parameter(), p], lr=0.1),
+    "given twice": lambda p: SGD([{"parameters": [p]}, {"parameters": [p]}], lr=0.1),
+    "expected parameters, .* got Linear": lambda p: SGD([nn.Linear(2, 3)], lr=0.1),
+    "expected parameters, .* got dict": lambda p: SGD([p, {"parameters": []}], lr=0.1),
+    "expected groups like .* got Parameter": lambda p: SGD([{"parameters": []}, p], lr=0.1),
+    "expected groups like .* got dict": lambda p: SGD([{"params": [p]}], lr=0.1),
+    "a group sets 'alpha'; there are lr, momentum, weight_decay, nesterov": lambda p: SGD(
+        [{"parameters": [p], "alpha": 0.5}], lr=0.1
+    ),
+    "a group has the rate 0.1, which is in no proportion": lambda p: SGD(
+        [{"parameters": [p], "lr": 0.1}], lr=0.0
+    ),
+    "the learning rate is -1": lambda p: SGD([{"parameters": [p], "lr": -1}], lr=0.1),
+    "weight_decay is -2": lambda p: SGD([{"parameters": [p], "weight_decay": -2}], lr=0.1),
+}
+
+
+@pytest.mark.parametrize("message", IMPOSSIBLE)
+def test_impossible_settings(message):
+    with pytest.raises(ValueError, match=message) as error:
+        IMPOSSIBLE[message](parameter())
+    assert "\n" not in str(error.value)
+
+
+# ---- groups ---------------------------------------------------------------------------------
+
+
+def test_groups_take_their_own_rate_and_the_rest_the_base():
+    slow, fast, usual = parameter(), parameter(), parameter()
+    optimizer = SGD(
+        [{"parameters": [slow, fast], "lr": 0.02}, {"parameters": iter([usual])}], lr=0.1
+    )
+    assert optimizer.parameters == [slow, fast, usual] and optimizer.lr == 0.1
+    g = np.array([1.0, 2.0, -3.0])
+    for p in optimizer.parameters:
+        p.add_grad(g.copy())
+    optimizer.step()
+    for p, lr in ((slow, 0.02), (fast, 0.02), (usual, 0.1)):
+        np.testing.assert_allclose(p.data, START - lr * g, rtol=1e-12)
+
+
+def test_the_rates_of_groups_keep_their_proportion():
+    """With the base halved, as a schedule would, every group's rate is halved; zero stays zero."""
+    ps = [parameter() for _ in range(3)]
+    rates = (0.4, 0.1, 0.0)
+    optimizer = SGD(
+        [{"parameters": [p], "lr": lr} for p, lr in zip(ps, rates, strict=True)], lr=0.2
+    )
+    optimizer.lr /= 2
+    for p in ps:
+        p.add_grad(np.ones(3))
+    optimizer.step()
+    for p, lr in zip(ps, rates, strict=True):
+        np.testing.assert_allclose(p.data, START - lr / 2, rtol=1e-12)
+
+
+def test_groups_take_their_own_settings():
+    """Decay for weights and none for biases is the commonest use; momentum may differ too."""
+    weight, bias, quick = parameter(), parameter(), parameter()
+    optimizer = SGD(
+        [
+            {"parameters": [weight]},
+            {"parameters": [bias], "weight_decay": 0.0},
+            {"parameters": [quick], "momentum": 0.5, "weight_decay": 0.0},
+        ],
+        lr=0.5,
+        weight_decay=0.1,
+    )
+    for _ in range(2):
+        optimizer.zero_grad()
+        bias.add_grad(np.zeros(3))
+        weight.add_grad(np.zeros(3))
+        quick.add_grad(np.ones(3))
+        optimizer.step()
+    np.testing.assert_allclose(weight.data, START * 0.95**2, rtol=1e-12)
+    np.testing.assert_array_equal(bias.data, START)
+    np.testing.assert_allclose(quick.data, START - 0.5 * (1 + 1.5), rtol=1e-12)
+
+
+def test_groups_go_on_from_a_saved_state():
+    def make(ps):
+        return Adam([{"parameters": ps[:1], "lr": 0.2}, {"parameters": ps[1:]}], lr=0.1)
+
+    def run(optimizer, first, last):
+        for k in range(first, last):
+            for p in optimizer.parameters:
+                p.grad = np.random.default_rng(k).standard_normal(3)
+            optimizer.lr = 0.1 / (k + 1)
+            optimizer.step()
+
+    whole = [parameter(), parameter(-START)]
+    run(make(whole), 0, 5)
+    part = [parameter(), parameter(-START)]
+    optimizer = make(part)
+    run(optimizer, 0, 2)
+    again = make(part)
+    again.load_state_dict(optimizer.state_dict())
+    run(again, 2, 5)
+    for p, q in zip(part, whole, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_a_frozen_group_stays_and_can_thaw():
+    body, head = parameter(), parameter()
+    optimizer = SGD([{"parameters": [body], "lr": 0.01}, {"parameters": [head]}], lr=0.1)
+    body.trainable = False
+    for _ in range(2):
+        optimizer.zero_grad()
+        for p in (body, head):
+            p.add_grad(np.ones(3))
+        optimizer.step()
+        np.testing.assert_array_equal(body.data, START)
+    body.trainable = True
+    body.add_grad(np.ones(3))
+    optimizer.step()
+    np.testing.assert_allclose(body.data, START - 0.01, rtol=1e-12)
 
 
 # ---- clipping -------------------------------------------------------------------------------
@@ -192,53 +385,22 @@ def test_clipping_shortens_all_gradients_together():
         clip_grad_norm([a, b], 0.0)
 
 
-# ---- the schedule ---------------------------------------------------------------------------
+# ---- large arrays ---------------------------------------------------------------------------
 
 
-def test_one_cycle_starts_peaks_and_ends():
-    optimizer = SGD([parameter()], lr=99.0)
-    schedule = OneCycleLR(optimizer, 0.5, 40, warmup=0.25, start_div=10.0, end_div=100.0)
-    rates = [optimizer.lr]
-    for _ in range(39):
-        schedule.step()
-        rates.append(optimizer.lr)
-    assert rates[0] == pytest.approx(0.05)
-    assert rates[5] == pytest.approx((0.05 + 0.5) / 2), "half way up a half cosine"
-    assert rates[10] == pytest.approx(0.5) and max(rates) == rates[10]
-    assert rates[39] == pytest.approx(0.005)
-    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
-    schedule.step()
-    assert optimizer.lr == pytest.approx(0.005), "and there it stays"
-
-
-def test_one_cycle_goes_on_from_a_saved_state():
-    first, second = SGD([parameter()], lr=1.0), SGD([parameter()], lr=1.0)
-    schedule, again = OneCycleLR(first, 0.1, 20), OneCycleLR(second, 0.1, 20)
-    for _ in range(7):
-        schedule.step()
-    again.load_state_dict(schedule.state_dict())
-    assert second.lr == first.lr
-    schedule.step()
-    again.step()
-    assert second.lr == first.lr
-
-
-@pytest.mark.parametrize("total, warmup", [(1, 0.3), (2, 0.5), (5, 0.0), (5, 1.0)])
-def test_one_cycle_of_few_steps(total, warmup):
-    optimizer = SGD([parameter()], lr=1.0)
-    schedule = OneCycleLR(optimizer, 0.1, total, warmup=warmup)
-    for _ in range(total + 1):
-        assert 0 < optimizer.lr <= 0.1
-        schedule.step()
-
-
-def test_rates_leave_float32_alone():
-    """A rate that were a NumPy float64 would make every update a float64 one."""
-    theta = nn.Parameter(START.astype(np.float32))
-    optimizer = SGD([theta], lr=1.0)
-    OneCycleLR(optimizer, 0.1, 10).step()
-    assert type(optimizer.lr) is float
-    steps(optimizer, theta, 1, np.ones_like)
-    assert theta.data.dtype == np.float32
-    with pytest.raises(ValueError, match="total_steps"):
-        OneCycleLR(optimizer, 0.1, 0)
+@pytest.mark.parametrize("maker", MAKERS)
+def test_blocks_change_nothing(maker):
+    """An array of several blocks moves as its elements would alone; a turned one as a plain one."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((257, 301)).astype(np.float32)  # more than two blocks
+    gradients = rng.standard_normal((2, 257, 301)).astype(np.float32)
+    large, turned = nn.Parameter(start.copy()), nn.Parameter(np.asfortranarray(start))
+    few = nn.Parameter(start[200:203].copy())
+    for p, rows in ((large, slice(None)), (turned, slice(None)), (few, slice(200, 203))):
+        optimizer = MAKERS[maker]([p])
+        for g in gradients:
+            p.grad = g[rows].copy()
+            optimizer.step()
+    np.testing.assert_array_equal(large.data[200:203], few.data)
+    np.testing.assert_allclose(turned.data, large.data, rtol=1e-6, atol=1e-7)
+    assert turned.data.flags.f_contiguous
