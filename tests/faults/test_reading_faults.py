@@ -457,7 +457,8 @@ try:
 except video.VideoError as error:
     print(error)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# This process's own peak: ru_maxrss would begin with that of the process that started it.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -476,7 +477,7 @@ def test_row_12_insane_frame_size(tmp_path, make):
     error, ffmpeg_kib, python_kib = done.stdout.splitlines()
     assert "bomb.mov: Picture size 12000x12000 exceeds" in error
     assert int(ffmpeg_kib) < 120_000  # the image alone would be 144 MB
-    assert int(python_kib) < 1_000_000
+    assert int(python_kib) < 300_000
     with pytest.raises(video.VideoError, match="12000x12000"):
         video.probe(path)
 
