@@ -60,6 +60,17 @@ CONDITIONS = {
     "equal inputs": lambda module, x: np.unique(x).size < x.size,
     "zeros": lambda module, x: not x.all(),
     "training": lambda module, x: module.training,
+    "use": lambda module, x: not module.training,
+    "places that no stamp reaches": lambda module, x: any(module.beyond),
+    'mode "nearest"': lambda module, x: module.mode == "nearest",
+    'mode "linear"': lambda module, x: module.mode == "linear",
+    "repeated ids": lambda module, x: np.unique(x).size < x.size,
+    "groups of several channels": lambda module, x: module.num_groups < module.num_features,
+    "several groups of several channels": lambda module, x: (
+        1 < module.num_groups < module.num_features
+    ),
+    "another delta than 1": lambda module, x: module.delta != 1,
+    "a weight of the yeses": lambda module, x: np.any(module.pos_weight != 1),
     "label smoothing": lambda module, x: module.label_smoothing > 0,
     "class weights or ignored labels": lambda module, x: (
         module.weight is not None or module.ignore_index is not None
@@ -86,5 +97,15 @@ def plant(bug, module):
     return module
 
 
-for _room in ("linear", "convolution", "pooling", "activation", "losses"):
+for _room in (
+    "linear",
+    "convolution",
+    "transposed_convolution",
+    "pooling",
+    "upsampling",
+    "activation",
+    "normalization",
+    "embedding",
+    "losses",
+):
     importlib.import_module(f"nn.gradcheck.bugs.{_room}")

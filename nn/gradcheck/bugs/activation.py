@@ -99,3 +99,39 @@ class AnotherMask(Module):
             return dy
         kept = self.rng.random(dy.shape) >= self.p
         return dy * kept / (1 - self.p)
+
+
+@bug("LeakyReLU")
+class OffUnitsHeldBack(Module):
+    """The gradient is cut where x < 0, as in ReLU; a share of `slope` should pass."""
+
+    def backward(self, dy, need_input_grad=True):
+        (x,) = self.take()
+        return dy * (x > 0)
+
+
+@bug("GELU")
+class DensityForgotten(Module):
+    """The derivative is taken as Φ(x): the product rule's second term, x φ(x), is missing."""
+
+    def backward(self, dy, need_input_grad=True):
+        _, below = self.take()
+        return dy * below
+
+
+@bug("GELU")
+class NotNormalised(Module):
+    """φ(x) is taken as e^(−x²/2), without its 1/√(2π)."""
+
+    def backward(self, dy, need_input_grad=True):
+        x, below = self.take()
+        return dy * (below + x * np.exp(-x * x / 2))
+
+
+@bug("SiLU")
+class XForgotten(Module):
+    """The derivative is taken as σ + σ (1 − σ): the x of the product rule is missing."""
+
+    def backward(self, dy, need_input_grad=True):
+        _, s = self.take()
+        return dy * (s + s * (1 - s))

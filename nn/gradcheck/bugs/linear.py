@@ -1,4 +1,5 @@
-"""Wrong backwards of `Linear`, `Flatten` and `Sequential`. Right: `nn/linear.py`."""
+"""Wrong backwards of `Linear`, `Flatten`, `Sequential` and `Residual`. Right: `nn/linear.py`,
+`nn/containers.py`."""
 
 from nn.gradcheck.bugs import bug
 from nn.module import Module
@@ -133,3 +134,21 @@ class LastModuleSkipped(Module):
         for module in self.modules[-2::-1]:
             dy = module.backward(dy)
         return dy
+
+
+@bug("Residual")
+class StraightWayForgotten(Module):
+    """Only what comes back through the body is returned."""
+
+    def backward(self, dy, need_input_grad=True):
+        if self.shortcut is not None:
+            self.shortcut.backward(dy)
+        return self.body.backward(dy)
+
+
+@bug("Residual")
+class SharedBetweenWays(Module):
+    """dy is divided between the two ways, half for each; a sum hands all of it to both."""
+
+    def backward(self, dy, need_input_grad=True):
+        return super().backward(dy / 2, need_input_grad)
