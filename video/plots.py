@@ -67,13 +67,13 @@ def confusion_matrix(matrix, classes, path):
     return _save(figure, path)
 
 
-def contact_sheet(frames, truths, answers, classes, path, confidences=None, columns=8):
+def contact_sheet(frames, truths, answers, classes, path, confidences=None, columns=8, dpi=100):
     """One frame of each clip with truth and answer below, green if right, as a PNG.
 
     frames: uint8 images (H, W, 3), sizes may differ; truths, answers: class ids.
     """
     rows = -(-len(frames) // columns)
-    figure = Figure(figsize=(1.7 * columns, 2.1 * rows), layout="constrained")
+    figure = Figure(figsize=(1.7 * columns, 1.8 * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axis in axes:
         axis.axis("off")
@@ -85,13 +85,13 @@ def contact_sheet(frames, truths, answers, classes, path, confidences=None, colu
             answer += f" {100 * confidences[i]:.0f} %"
         caption = answer if right else f"{answer}\nis {classes[truths[i]]}"
         axis.set_title(caption, color=RIGHT if right else WRONG, fontsize=9)
-    return _save(figure, path)
+    return _save(figure, path, dpi)
 
 
-def _save(figure, path):
+def _save(figure, path, dpi=100):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=dpi)
     return path
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
-SLOW = set()  # names of scripts that train a network or decode clips: run by hand
+SLOW = {"main_job"}  # names of scripts that train a network or decode clips: run by hand
 LARGEST = 200_000  # bytes: a page should open at once
 
 

@@ -28,7 +28,7 @@ class Settings:
     data: str
     group: str | None = None
     recipe: str = "default"
-    epochs: int = 60
+    epochs: int = 45
     frames: int = 16
     size: tuple = (64, 64)
     batch_size: int = 32
