@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nn.gradcheck import contract, differences
+from nn.gradcheck import contract, differences, hints
 from nn.gradcheck.report import Report, Row
 from nn.gradcheck.subject import Problem, Subject
 
@@ -11,10 +11,11 @@ SOME = 100  # of a larger one, so many elements and a few random directions
 LARGE = 20_000  # numbers in all inputs and parameters: beyond, random directions alone
 NUDGES = 3  # how often an element on a kink is tried again close by
 EXCLUDED = 0.05  # the share of a tensor's checks that may stay on a kink
+MANY = 2_000_000  # slopes kept apart by output, for hints
 ENOUGH = 3  # so many wrong entries of a tensor, from the worst down, are looked at closely
 
 
-def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None):
+def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None, **options):
     """Compare a module's backward with finite differences of its forward.
 
         report = nn.check_gradients(MyLayer(3, 4), x)
@@ -23,8 +24,9 @@ def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None):
 
     module: any `nn.Module`, losses included. It is copied, the copy is turned into float64, and
     parameters that are all equal (biases at 0, gains at 1) are moved off that value.
-    inputs: what forward takes, in order. Float arrays are checked; ids and masks are passed on
-    as they are.
+    inputs: what forward takes, in order; `options`: what it takes by name (mask=...). Float
+    arrays are checked, in a tuple too (a pair of states); ids and masks are passed on as they
+    are.
     seed: draws the upstream gradient dy, the elements and the directions. Random generators
     inside the module (dropout) are set back before each forward.
     tolerance: what max|a − n| / (max|a| + max|n|) may reach in each tensor. Right gradients
@@ -41,11 +43,11 @@ def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None):
     title = module.describe() if hasattr(module, "describe") else type(module).__name__
     report = Report(title, seed, tolerance)
     try:
-        subject = Subject(module, inputs, rng)
+        subject = Subject(module, inputs, rng, options)
         claims = subject.gradients()
         _check_finite(subject, claims)
         report.rows = _compare(subject, claims, rng, tolerance, elements)
-        subject = Subject(module, inputs, _generator(seed))  # back at the start
+        subject = Subject(module, inputs, _generator(seed), options)  # back at the start
         claims = subject.gradients()
         for check in contract.CHECKS:
             report.promises += 1
@@ -54,6 +56,7 @@ def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None):
                 report.problems.append(f"{subject.name}: {problem}")
     except Problem as problem:
         report.problems.append(str(problem))
+        report.error = problem.__cause__
     return report
 
 
@@ -101,6 +104,29 @@ def _how_many(size, numbers):
     return size if size <= ALL else SOME
 
 
+def _sizes(subject):
+    """Numbers that gradients are wrongly multiplied or divided by, and what they count."""
+    shape = subject.float_inputs[0].array.shape if subject.float_inputs else ()
+    y = subject.output.shape
+    counts = {
+        "N, the number of examples": shape[:1],
+        "the number of places": shape[1:-1],
+        "the number of places of y": y[1:-1],
+        "the number of rows": shape[:-1],
+        "the number of rows of y": y[:-1],
+        "the number of inputs": shape,
+        "the number of outputs": y,
+        "the number of channels": shape[-1:],
+        "the number of channels of y": y[-1:],
+    }
+    sizes = {}
+    for what, lengths in counts.items():
+        number = int(np.prod(lengths))
+        if number > 1:
+            sizes[what] = number
+    return sizes
+
+
 class _Comparison:
     """The checks of one tensor: what each found, and which wait for a smoother point."""
 
@@ -110,6 +136,8 @@ class _Comparison:
         self.waiting = []  # probes that lie on a kink
         self.kinks = 0
         self.zero = False
+        self.claims = self.numerics = None  # of a tensor checked in full
+        self.hints = []
 
     def at_this_point(self, subject, gradient, tolerance, single):
         """Compare all probes where the module stands. `single`: it is one layer, whose claims
@@ -128,6 +156,39 @@ class _Comparison:
                 wrong += self._judge(subject, probe, claim, slope, tolerance, scale, single)
         self.kinks = len(self.waiting)
         self.zero = not gradient.any() and array.size > 0
+        if self.full:
+            smooth = [s.jump <= differences.VISIBLE * scale for s in slopes[: array.size]]
+            central = [s.central for s in slopes[: array.size]]
+            self.claims = np.array(gradient)
+            self.numerics = np.where(smooth, central, np.nan).reshape(array.shape)
+            if wrong:
+                self.hints = hints.find(self._evidence(subject))
+
+    @property
+    def full(self):
+        """Is every element checked by itself?"""
+        elements = sum(isinstance(probe, differences.Element) for probe in self.probes)
+        return 0 < elements == self.tensor.array.size
+
+    def _evidence(self, subject):
+        """What is known of this tensor, for hints."""
+        tensor, array, y = self.tensor, self.tensor.array, subject.output
+        others = {"dy": subject.dy, "y": y, "1 − y": 1 - y}
+        for other in subject.tensors:
+            own = "itself" if other is tensor else other.name
+            others[own] = other.array
+        is_input = tensor.parameter is None
+        elements, few = self.probes[: array.size], array.size * y.size <= MANY
+        return hints.Evidence(
+            self.claims,
+            self.numerics,
+            places=tuple(range(1, array.ndim - 1) if is_input else range(array.ndim - 2)),
+            sizes=_sizes(subject),
+            constants={k: v for k, v in vars(subject.module).items() if isinstance(v, float)},
+            others={name: o for name, o in others.items() if o.shape == array.shape},
+            vectors={t.name: t.array for t in subject.parameters if t.array.ndim == 1},
+            parts=differences.parts(subject, array, elements) if few else None,
+        )
 
     def close_by(self, subject, gradient, tolerance):
         """Compare those that waited, at the point to which the module was moved."""
@@ -171,4 +232,7 @@ class _Comparison:
             worst="" if error <= tolerance else str(probe),
             analytic=claim,
             numeric=numeric,
+            hints=[] if error <= tolerance else self.hints,
+            claims=self.claims,
+            numerics=self.numerics,
         )

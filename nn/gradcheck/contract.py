@@ -63,12 +63,16 @@ def gradients_add_up(subject, expected, rng):
 
 def last_in_first_out(subject, expected, rng):
     """Two forwards, then two backwards in the opposite order: each meets its own values."""
-    inputs = [
-        value * (1 + 0.1 * rng.uniform(-1, 1, value.shape))
-        if any(value is tensor.values for tensor in subject.float_inputs)
-        else value
-        for value in subject.inputs
-    ]
+    checked = [tensor.values for tensor in subject.float_inputs]
+
+    def moved(value):
+        if isinstance(value, tuple):
+            return tuple(map(moved, value))
+        if any(value is array for array in checked):
+            return value * (1 + 0.1 * rng.uniform(-1, 1, value.shape))
+        return value
+
+    inputs = [moved(value) for value in subject.inputs]
     dy = np.ones(()) if subject.is_loss else rng.standard_normal(subject.dy.shape)
     second = subject.gradients(inputs, dy)
     subject.module.zero_grad()

@@ -111,6 +111,15 @@ class Slope:
     jump: float
 
 
+def parts(subject, array, elements):
+    """(len(elements), *shape of y): how much of each element's slope comes through each output."""
+    shares = []
+    for element in elements:
+        above, below = _both_sides(subject, array, element, STEPS[0])
+        shares.append((above - below) * subject.dy / (2 * STEPS[0] * element.length(array)))
+    return np.array(shares)
+
+
 def _both_sides(subject, array, probe, h):
     before = array.copy()
     probe.move(array, h)

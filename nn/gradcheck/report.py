@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass
 class Row:
@@ -21,6 +23,9 @@ class Row:
     worst: str = ""  # index or direction of the largest error, if that is too large
     analytic: float = 0.0
     numeric: float = 0.0
+    hints: list = field(default_factory=list)  # what the pattern of a wrong gradient looks like
+    claims: np.ndarray | None = None  # all of a, where every element was checked
+    numerics: np.ndarray | None = None  # all of n there, NaN where a kink lies
 
     @property
     def checked(self):
@@ -40,6 +45,8 @@ class Row:
                 f"worst at {self.worst}: backward says {self.analytic:.10g}, "
                 f"finite differences say {self.numeric:.10g}"
             )
+        for hint in self.hints:
+            yield f"hint: {hint}"
 
 
 @dataclass
@@ -57,6 +64,7 @@ class Report:
     rows: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     promises: int = 0  # how many of the contract's checks were made
+    error: BaseException | None = None  # what backward raised, if it did
 
     @property
     def passed(self):

@@ -8,12 +8,24 @@ whose gradient is exactly what `backward(dy)` promises. A dy of ones would not d
 gradient of softmax and of every normalisation is zero, so a wrong one can pass.
 """
 
+import ast
 import copy
 import inspect
+import os
+import re
+import traceback
 from dataclasses import dataclass
 
 import numpy as np
 
+from nn.gradcheck.arguments import (
+    argument_names,
+    float64_copy,
+    holds_floats,
+    is_float_array,
+    leaves,
+)
+from nn.gradcheck.hints import shape_hint
 from nn.module import Module, Parameter, inference
 
 
@@ -38,12 +50,12 @@ class Tensor:
 class Subject:
     """A module at one point, ready to be evaluated, differentiated and moved.
 
-    - inputs: what is passed to forward. Float arrays become float64 copies; everything else
-      (ids, masks, None) is passed on as it is.
+    - inputs: what is passed to forward, those by name last. Float arrays become float64 copies,
+      also inside a tuple (a pair of states); everything else (ids, masks, None) stays as it is.
     - tensors: what is to be checked, inputs first; known after the first `gradients`.
     """
 
-    def __init__(self, module, inputs, rng):
+    def __init__(self, module, inputs, rng, options=None):
         if not isinstance(module, Module):
             raise TypeError(f"check_gradients: expected an nn.Module, got {type(module).__name__}")
         self.module = copy.deepcopy(module).forget().astype(np.float64)
@@ -51,12 +63,15 @@ class Subject:
         self.name = type(module).__name__
         for parameter in self.module.parameters():
             _leave_special_values(parameter.data, rng)
-        self.inputs = [_float64_copy(value) for value in inputs]
-        names = _argument_names(module.forward, len(inputs))
+        options = options or {}
+        self.keywords = tuple(options)
+        self.inputs = [float64_copy(value) for value in (*inputs, *options.values())]
+        names = argument_names(module.forward, len(inputs)) + list(options)
         self.float_inputs = [
-            Tensor(name, None, value)
-            for name, value in zip(names, self.inputs, strict=True)
-            if _is_float_array(value)
+            Tensor(leaf, None, value)
+            for name, argument in zip(names, self.inputs, strict=True)
+            for leaf, value in leaves(name, argument)
+            if is_float_array(value)
         ]
         self.parameters = [
             Tensor(name, parameter)
@@ -81,7 +96,10 @@ class Subject:
     def forward(self, inputs=None):
         """y as a float64 array (0-d for a loss), from the frozen random state."""
         self._restore_state()
-        y = self.module(*(self.inputs if inputs is None else inputs))
+        inputs = self.inputs if inputs is None else inputs
+        positional = len(inputs) - len(self.keywords)
+        options = dict(zip(self.keywords, inputs[positional:], strict=True))
+        y = self.module(*inputs[:positional], **options)
         if isinstance(y, tuple | list | dict) or y is None:
             raise Problem(
                 f"{self.name}.forward returned a {type(y).__name__}; expected one array, or a "
@@ -132,40 +150,71 @@ class Subject:
         try:
             returned = self.module.backward(*arguments, **options)
         except Exception as error:
-            what = " ".join(str(error).split())
-            raise Problem(f"{self.name}.backward raised {type(error).__name__}: {what}") from error
+            raise Problem(self._backward_raised(error)) from error
         if options:  # need_input_grad=False: nothing is to come back
             return []
         return self._input_gradients(returned)
+
+    def _backward_raised(self, error):
+        if isinstance(error, NotImplementedError) and type(self.module).backward is Module.backward:
+            return f"{self.name} has no backward: write backward(self, dy, need_input_grad=True)"
+        what = " ".join(str(error).split())
+        shapes = re.search(r"gradient of shape (\(.*?\)) for a parameter of (\(.*?\))", what)
+        if shapes:  # from Parameter.add_grad
+            what += shape_hint(*map(ast.literal_eval, shapes.groups()))
+        line = line_of(error, type(self.module))
+        return f"{self.name}.backward raised {type(error).__name__}: {what}{line}"
 
     def _input_gradients(self, returned):
         if self.is_loss and not isinstance(returned, tuple):
             self.float_inputs = self.float_inputs[:1]  # the rest are targets
             self._check_gradient(returned, self.float_inputs[0])
             return [np.array(returned)]
+        result = []
+        for name, argument, gradient in self._paired(returned):
+            for leaf, value, part in self._matched(name, argument, gradient):
+                if is_float_array(value):
+                    self._check_gradient(part, Tensor(leaf, None, value))
+                    result.append(np.array(part))
+                elif part is not None:
+                    raise Problem(
+                        f"{self.name}.backward returned a gradient for {leaf}, which holds no "
+                        "floats: return None there, or pass floats to have it checked"
+                    )
+        return result
+
+    def _paired(self, returned):
+        """(name, argument, gradient) for each argument, or for each that holds floats."""
+        arguments = list(zip(self.argument_names, self.inputs, strict=True))
         several = returned if isinstance(returned, tuple) else (returned,)
-        floats = {tensor.name: tensor for tensor in self.float_inputs}
-        if len(several) == len(self.inputs):
-            names = self.argument_names
-        elif len(several) == len(floats):
-            names = list(floats)
-        else:
+        if len(arguments) == 1 and isinstance(self.inputs[0], tuple) and len(several) > 1:
+            several = (returned,)
+        if len(several) != len(arguments):
+            arguments = [(n, v) for n, v in arguments if holds_floats(v)]
+        if len(several) != len(arguments):
             raise Problem(
                 f"{self.name}.backward returned {len(several)} gradients for {len(self.inputs)} "
                 f"arguments ({', '.join(self.argument_names)}); expected one for each, in order, "
                 "None for masks and ids"
             )
-        result = []
-        for name, gradient in zip(names, several, strict=True):
-            if name in floats:
-                self._check_gradient(gradient, floats[name])
-                result.append(np.array(gradient))
-            elif gradient is not None:
-                raise Problem(
-                    f"{self.name}.backward returned a gradient for {name}, which holds no "
-                    "floats: return None there, or pass floats to have it checked"
-                )
-        return result
+        return [(n, v, gradient) for (n, v), gradient in zip(arguments, several, strict=True)]
+
+    def _matched(self, name, argument, gradient):
+        """(name, value, gradient) for each array in an argument, which may be a tuple of them."""
+        if not isinstance(argument, tuple):
+            return [(name, argument, gradient)]
+        if gradient is None and not holds_floats(argument):
+            gradient = (None,) * len(argument)
+        if not isinstance(gradient, tuple) or len(gradient) != len(argument):
+            raise Problem(
+                f"{self.name}.backward returned a {type(gradient).__name__} as the gradient of "
+                f"{name}; expected a tuple of {len(argument)}, one for each part"
+            )
+        return [
+            matched
+            for i, (value, part) in enumerate(zip(argument, gradient, strict=True))
+            for matched in self._matched(f"{name}[{i}]", value, part)
+        ]
 
     def _check_gradient(self, gradient, tensor):
         shape = tensor.array.shape
@@ -178,7 +227,7 @@ class Subject:
         if gradient.shape != shape:
             raise Problem(
                 f"{self.name}.backward returned {gradient.shape} as the gradient of "
-                f"{tensor.name}; expected its shape {shape}"
+                f"{tensor.name}; expected its shape {shape}{shape_hint(gradient.shape, shape)}"
             )
         if gradient.dtype != np.float64:
             raise Problem(
@@ -223,25 +272,15 @@ def _leave_special_values(array, rng):
         array += rng.uniform(-0.5, 0.5, array.shape)
 
 
-def _is_float_array(value):
-    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
-
-
 def _is_generator(value):
     return isinstance(value, np.random.Generator)
 
 
-def _float64_copy(value):
-    if isinstance(value, list):
-        value = np.asarray(value)
-    return value.astype(np.float64, order="C") if _is_float_array(value) else value
-
-
-def _argument_names(forward, count):
-    """What forward calls its first arguments; "input 2" where it does not say."""
-    names = [
-        name
-        for name, parameter in inspect.signature(forward).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return (names + [f"input {i}" for i in range(len(names), count)])[:count]
+def line_of(error, cls):
+    """Where in the file of `cls` an error came from, as " (line 12 of layer.py)"; or nothing."""
+    try:
+        file = inspect.getfile(cls)
+    except (TypeError, OSError):  # written at a prompt
+        return ""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return f" (line {lines[-1]} of {os.path.basename(file)})" if lines else ""

@@ -1,0 +1,39 @@
+"""What is passed to forward: arrays, tuples of arrays (a pair of states), and anything else."""
+
+import inspect
+
+import numpy as np
+
+
+def is_float_array(value):
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+
+
+def leaves(name, value):
+    """(name, array) for each array in an argument: state[0], state[1] of a pair."""
+    if not isinstance(value, tuple):
+        return [(name, value)]
+    return [leaf for i, part in enumerate(value) for leaf in leaves(f"{name}[{i}]", part)]
+
+
+def holds_floats(value):
+    return any(is_float_array(array) for _, array in leaves("", value))
+
+
+def float64_copy(value):
+    """Float arrays, lists of numbers and tuples of these in float64; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(float64_copy, value))
+    if isinstance(value, list):
+        value = np.asarray(value)
+    return value.astype(np.float64, order="C") if is_float_array(value) else value
+
+
+def argument_names(forward, count):
+    """What forward calls its first arguments; "input 2" where it does not say."""
+    names = [
+        name
+        for name, parameter in inspect.signature(forward).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return (names + [f"input {i}" for i in range(len(names), count)])[:count]
