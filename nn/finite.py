@@ -1,11 +1,9 @@
 """Numbers that are not numbers: finding inf and NaN, and the layer they come from."""
 
-import functools
-from contextlib import contextmanager
-
 import numpy as np
 
 from nn.module import Parameter
+from nn.watching import wrapped
 
 
 def all_finite(array):
@@ -45,7 +43,28 @@ def find_not_finite(model, loss, inputs, labels, backward=True):
             bad = [a for a in arrays if isinstance(a, np.ndarray) and not all_finite(a)]
             found.extend(f"{what}: {not_finite(array)}" for array in bad[:1])
 
-    with _watched(model, look):
+    names = {module: name for name, module in model.named_modules()}
+
+    def place(module):
+        name = names[module]
+        return f"{name}: {module.describe()}" if name else module.describe()
+
+    def look_forward(module, run, *args, **kwargs):
+        for name, parameter in _own_parameters(module):
+            look(f"the parameter {name} of {place(module)}", parameter.data)
+        y = run(*args, **kwargs)
+        look(f"the output of {place(module)}", *_each(y))
+        return y
+
+    def look_backward(module, run, *args, **kwargs):
+        dx = run(*args, **kwargs)
+        for name, parameter in _own_parameters(module):
+            if parameter.has_grad:
+                look(f"the gradient of the parameter {name} of {place(module)}", parameter.grad)
+        look(f"the input gradient of {place(module)}", *_each(dx))
+        return dx
+
+    with wrapped(names, look_forward, look_backward):
         outputs = model(*inputs)
         value = loss(outputs, labels)
         look(f"the loss {loss.describe()} (its inputs are finite)", np.array(value))
@@ -54,49 +73,6 @@ def find_not_finite(model, loss, inputs, labels, backward=True):
             look(f"the gradient of the loss {loss.describe()}", dy)
             model.backward(dy)
     return found[0] if found else "nowhere when the step is repeated"
-
-
-@contextmanager
-def _watched(model, look):
-    """Inside, every forward and backward of every module in `model` shows `look` its arrays."""
-    modules = [module for _, module in model.named_modules()]
-    for name, module in model.named_modules():
-        place = f"{name}: {module.describe()}" if name else module.describe()
-        module.forward = _watched_forward(module, place, look)
-        module.backward = _watched_backward(module, place, look)
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module.forward, module.backward  # the methods of the class show again
-
-
-def _watched_forward(module, place, look):
-    forward = module.forward
-
-    def watched(*args, **kwargs):
-        for name, parameter in _own_parameters(module):
-            look(f"the parameter {name} of {place}", parameter.data)
-        y = forward(*args, **kwargs)
-        look(f"the output of {place}", *_each(y))
-        return y
-
-    return watched
-
-
-def _watched_backward(module, place, look):
-    backward = module.backward
-
-    @functools.wraps(backward)  # keeps the signature, which backward_to_parameters asks for
-    def watched(*args, **kwargs):
-        dx = backward(*args, **kwargs)
-        for name, parameter in _own_parameters(module):
-            if parameter.has_grad:
-                look(f"the gradient of the parameter {name} of {place}", parameter.grad)
-        look(f"the input gradient of {place}", *_each(dx))
-        return dx
-
-    return watched
 
 
 def _own_parameters(module):

@@ -110,6 +110,7 @@ class Module:
 
     training = True
     buffers = ()
+    watched = ()  # who looks at this module at the moment: see `nn.watch`
 
     def __call__(self, *args, **kwargs):
         return self.forward(*args, **kwargs)
@@ -208,6 +209,14 @@ class Module:
     def num_parameters(self):
         """How many numbers are learned."""
         return sum(parameter.size for parameter in self.parameters())
+
+    def __getstate__(self):
+        """What a copy takes along: everything but what `nn.watch` put there for its block."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name != "watched" and not hasattr(value, "only_watches")
+        }
 
     # ---- changing all of it --------------------------------------------------------------
 

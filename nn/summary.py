@@ -6,57 +6,59 @@ from nn.convolution import _Conv
 from nn.linear import Linear
 from nn.module import Parameter
 from nn.transposed_convolution import _ConvTranspose
-from nn.watching import trace
+from nn.watching import trace_shape
 
-COLUMNS = "{:58} {:>20} {:>12} {:>10} {:>10}"
+WIDTH = 58  # of the first column
+COLUMNS = f"{{:{WIDTH}}} {{:>20}} {{:>12}} {{:>10}} {{:>10}}"
 
 
-def summary(model, input_shape, dtype=np.float32):
+def summary(model, input_shape):
     """A table of every module for one input of `input_shape` (without N), as a string.
 
-    - output: the shape of what the module gives, without N;
+    - output: the shape of what the module gives, without N. In front of it stands how often, if
+      frames were folded into the batch, as in `16 × (64, 64, 32)`; a module that is called
+      several times shows its last call;
     - parameters: its own, without those of modules inside;
-    - mult-adds: of convolutions and dense layers; what activations, norms and pools do beside
-      them is left out;
-    - saved: what its forward keeps until backward, each array counted where it is kept first,
-      parameters not counted.
+    - mult-adds: of convolutions and dense layers, over all calls; what activations, norms and
+      pools do beside them is left out;
+    - saved: what its forward keeps until backward; an array that several modules keep is counted
+      in the first row, and parameters are not counted. Dropout is off here; in training it keeps
+      as much as its input.
 
-    The model runs once, on zeros, as in use (`eval()`); afterwards it is as it was.
+    The model runs once, on zeros, as in use (`eval()`); afterwards it is as it was. Raises
+    ValueError if the model takes several inputs, or if the shape does not fit a layer.
     """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
+    saved_before = [(module, len(module._saved)) for _, module in model.named_modules()]
+    calls, saved = {}, {}
     try:
-        calls = {c.name: c for c in trace(model, np.zeros((1, *input_shape), dtype))}
-        counted = {id(_base(parameter.data)) for parameter in model.parameters()}
-        rows = [
-            (name, module, calls.get(name), _saved_bytes(module, counted))
-            for name, module in model.named_modules()
-        ]
+        for call in trace_shape(model, input_shape):
+            calls.setdefault(call.module, []).append(call)
+        counted = {id(_owner(parameter.data)) for parameter in model.parameters()}
+        for module, before in saved_before:
+            saved[module] = sum(array.nbytes for array in _new(module._saved[before:], counted))
     finally:
-        model.forget()
-        for module, training in modes:
-            module.training = training
+        for module, before in saved_before:
+            del module._saved[before:]
 
-    lines = [COLUMNS.format("module", "output", "parameters", "mult-adds", "saved")]
-    lines.append("-" * len(lines[0]))
-    total_work = total_saved = 0
-    for name, module, call, saved in rows:
-        work = multiply_adds(module, call) if call else 0
-        total_work, total_saved = total_work + work, total_saved + saved
+    header = COLUMNS.format("module", "output", "parameters", "mult-adds", "saved")
+    lines = [header, "-" * len(header)]
+    total_work = 0
+    for depth, name, module in _tree(model):
+        label = "  " * depth + (f"{name}: " if name else "") + module.describe()
         own = sum(v.size for v in vars(module).values() if isinstance(v, Parameter))
-        depth = name.count(".") + 1 if name else 0
-        label = "  " * depth + (name.rpartition(".")[2] + ": " if name else "") + module.describe()
-        shape = tuple(call.output.shape[1:]) if call else ""
-        cells = [f"{own:,}" if own else "", short(work), short(saved, "B")]
-        lines.append(COLUMNS.format(label[:58], str(shape), *cells))
-    lines.append("-" * len(lines[0]))
-    cells = [f"{model.num_parameters:,}", short(total_work), short(total_saved, "B")]
-    lines.append(COLUMNS.format("in all, for one input", "", *cells))
+        work = sum(multiply_adds(call) for call in calls.get(module, ()))
+        total_work += work
+        shape = _shape(calls[module][-1].output) if module in calls else "not used"
+        cells = [f"{own:,}" if own else "", short(work), short(saved[module], "B")]
+        lines.append(COLUMNS.format(_cut(label), shape, *cells))
+    cells = [f"{model.num_parameters:,}", short(total_work), short(sum(saved.values()), "B")]
+    lines += [lines[1], COLUMNS.format("in all, for one input", "", *cells)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def multiply_adds(module, call):
+def multiply_adds(call):
     """Every weight is used once at each place: of the output, or of the input if transposed."""
+    module = call.module
     if isinstance(module, _Conv | Linear):
         return call.output.size // call.output.shape[-1] * module.weight.size
     if isinstance(module, _ConvTranspose):
@@ -68,26 +70,46 @@ def short(number, unit=""):
     """12345678 → "12.3 M"; nothing for zero."""
     if not number:
         return ""
-    for prefix in ("", "k", "M", "G"):
-        if number < 1000 or prefix == "G":
-            break
+    prefixes = ["", "k", "M", "G", "T", "P"]
+    while number >= 999.5 and prefixes[1:]:  # which would be rounded to 1000
         number /= 1000
-    return f"{number:.3g} {prefix}{unit}".rstrip()
+        prefixes.pop(0)
+    return f"{number:.3g} {prefixes[0]}{unit}".rstrip()
 
 
-def _saved_bytes(module, counted):
-    """Bytes of the arrays on the module's stack that are not in `counted`, which they join."""
-    total = 0
-    for values in module._saved:
-        for value in values:
-            if isinstance(value, np.ndarray) and id(_base(value)) not in counted:
-                counted.add(id(_base(value)))
-                total += value.nbytes
-    return total
+def _tree(module, name="", depth=0, seen=None):
+    """(depth, name, module) for this module and all inside, each once."""
+    seen = set() if seen is None else seen
+    if module not in seen:
+        seen.add(module)
+        yield depth, name, module
+        for child_name, child in module.named_children():
+            yield from _tree(child, child_name, depth + 1, seen)
 
 
-def _base(array):
-    """The array that owns the memory."""
+def _cut(label):
+    return label if len(label) <= WIDTH else label[: WIDTH - 1] + "…"
+
+
+def _shape(output):
+    if not isinstance(output, np.ndarray):
+        return ""
+    N, *shape = output.shape
+    return ("" if N == 1 else f"{N} × ") + str(tuple(shape))
+
+
+def _new(values, counted):
+    """The arrays in nested tuples of saved values that are not in `counted`, which they join."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _new(value, counted)
+        elif isinstance(value, np.ndarray) and id(_owner(value)) not in counted:
+            counted.add(id(_owner(value)))
+            yield value
+
+
+def _owner(array):
+    """The array that owns the memory of this one, if not itself."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
