@@ -45,6 +45,9 @@ class InfoNCELoss(Module):
         ds = self.cross_entropy.backward() / np.asarray(self.temperature, q.dtype)
         return _unit_backward(ds @ k, q, q_length), _unit_backward(ds.T @ q, k, k_length)
 
+    def describe(self):
+        return f"InfoNCELoss(temperature={self.temperature})"
+
 
 class TripletLoss(Module):
     """An anchor must be nearer to its like than to its unlike, by a margin (Schroff et al. 2015).
@@ -59,6 +62,8 @@ class TripletLoss(Module):
     """
 
     def __init__(self, margin=1.0):
+        if not margin > 0:
+            raise ValueError(f"TripletLoss: margin must be above 0, got {margin}")
         self.margin = margin
 
     def forward(self, anchor, positive, negative):
@@ -78,6 +83,9 @@ class TripletLoss(Module):
         u, v, counts = self.take()
         share = counts / np.asarray(len(u), u.dtype)
         return (u - v) * share, -u * share, v * share
+
+    def describe(self):
+        return f"TripletLoss(margin={self.margin})"
 
 
 def _unit(x):

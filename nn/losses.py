@@ -39,6 +39,8 @@ class CrossEntropyLoss(Module):
             raise ValueError(f"CrossEntropyLoss: 0 <= label_smoothing < 1, got {label_smoothing}")
         self.label_smoothing = label_smoothing
         self.weight = None if weight is None else np.asarray(weight)
+        if self.weight is not None and self.weight.ndim != 1:
+            raise ValueError(f"CrossEntropyLoss: expected weights (K,), got {self.weight.shape}")
         self.ignore_index = ignore_index
 
     def forward(self, logits, labels):
@@ -167,6 +169,9 @@ class HuberLoss(Module):
         (e,) = self.take()
         return np.clip(e, -self.delta, self.delta) / np.asarray(e.size, e.dtype)
 
+    def describe(self):
+        return f"HuberLoss(delta={self.delta})"
+
 
 class BCEWithLogitsLoss(Module):
     """Binary cross-entropy of independent yes-or-no questions, on logits of any shape.
@@ -183,12 +188,22 @@ class BCEWithLogitsLoss(Module):
 
     def __init__(self, pos_weight=1.0):
         self.pos_weight = np.asarray(pos_weight)
+        if self.pos_weight.ndim > 1 or not (self.pos_weight >= 0).all():
+            raise ValueError(
+                "BCEWithLogitsLoss: pos_weight must be one number or one per class, none below "
+                f"0, got {pos_weight}"
+            )
 
     def forward(self, logits, targets):
         targets = np.asarray(targets)
         if logits.shape != targets.shape:
             raise ValueError(
                 f"BCEWithLogitsLoss: logits {logits.shape} but targets {targets.shape}"
+            )
+        if self.pos_weight.shape not in ((), logits.shape[-1:]):
+            raise ValueError(
+                f"BCEWithLogitsLoss: {len(self.pos_weight)} values of pos_weight for logits "
+                f"{logits.shape}"
             )
         t = targets.astype(logits.dtype)
         yes = self.pos_weight.astype(logits.dtype) * t
@@ -201,6 +216,9 @@ class BCEWithLogitsLoss(Module):
         logits, t, yes = self.take()
         p = sigmoid(logits)
         return ((1 - t) * p - yes * (1 - p)) / np.asarray(logits.size, logits.dtype)
+
+    def describe(self):
+        return f"BCEWithLogitsLoss(pos_weight={self.pos_weight.tolist()})"
 
 
 class DiceLoss(Module):
@@ -218,6 +236,8 @@ class DiceLoss(Module):
     """
 
     def __init__(self, smooth=1.0, ignore_index=None):
+        if not smooth >= 0:
+            raise ValueError(f"DiceLoss: smooth must be 0 or more, got {smooth}")
         self.smooth, self.ignore_index = smooth, ignore_index
 
     def forward(self, logits, targets):
@@ -244,16 +264,22 @@ class DiceLoss(Module):
                 f"{logits.shape}, got {targets.dtype} {targets.shape}"
             )
         g = g.astype(z.dtype)
-        overlap = 2 * (p * g).sum(axis=0) + self.smooth  # (K,)
-        areas = p.sum(axis=0) + g.sum(axis=0) + self.smooth  # (K,)
+        # (K,) each, in float64: row by row in float32 a sum over millions of pixels loses digits.
+        overlap = 2 * (p * g).sum(axis=0, dtype=np.float64) + self.smooth
+        areas = p.sum(axis=0, dtype=np.float64) + g.sum(axis=0, dtype=np.float64) + self.smooth
         self.save(p, g, overlap, areas, counted, logits.shape)
         return 1 - float(np.mean(overlap / areas, dtype=np.float64))
 
     def backward(self):
         p, g, overlap, areas, counted, shape = self.take()
-        dp = (overlap / areas**2 - 2 * g / areas) / np.asarray(len(areas), p.dtype)
+        K = len(areas)
+        dp = (overlap / areas**2 / K).astype(p.dtype) - g * (2 / areas / K).astype(p.dtype)
         if counted is None:
             dz = dp * p * (1 - p)
         else:  # p is zero where nothing counts, and so is dz
             dz = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
         return dz.reshape(shape)
+
+    def describe(self):
+        ignored = "" if self.ignore_index is None else f", ignore_index={self.ignore_index}"
+        return f"DiceLoss(smooth={self.smooth}{ignored})"
