@@ -26,6 +26,9 @@ __all__ = [
     "conv_backward_weight",
     "conv_forward",
     "current",
+    "dense_backward_input",
+    "dense_backward_weight",
+    "dense_forward",
     "erf",
     "max_pool_backward",
     "max_pool_forward",
@@ -84,4 +87,7 @@ max_pool_forward = _passed_on(reference.max_pool_forward)
 max_pool_backward = _passed_on(reference.max_pool_backward)
 avg_pool_forward = _passed_on(reference.avg_pool_forward)
 avg_pool_backward = _passed_on(reference.avg_pool_backward)
+dense_forward = _passed_on(reference.dense_forward)
+dense_backward_input = _passed_on(reference.dense_backward_input)
+dense_backward_weight = _passed_on(reference.dense_backward_weight)
 erf = _passed_on(reference.erf)

@@ -11,10 +11,11 @@ Then `conv_*` choose between
 
 import numpy as np
 
-from nn.kernels import current, depthwise, direct, loops, pooling, special, weight_gradient
+from nn.kernels import current, dense, depthwise, direct, loops, pooling, special, weight_gradient
 from nn.kernels.aligned import aligned_empty, aligned_zeros
 from nn.kernels.reference import output_size
 
+PLAIN = ["C", "ALIGNED", "WRITEABLE"]  # (Numba compiles anew for read-only arrays)
 LOOP_SHARES = 32  # the sums into which `loops` and `depthwise` divide the weight gradient
 
 
@@ -26,7 +27,7 @@ def _prepared(*arrays):
             f"the fast kernels take float32 or float64, got {dtype}: "
             "convert the arrays first, for example with x.astype(np.float32)"
         )
-    return [np.require(a, dtype, ["C", "ALIGNED", "WRITEABLE"]) for a in arrays]
+    return [np.require(a, dtype, PLAIN) for a in arrays]
 
 
 def _expect_shape(name, array, shape):
@@ -62,20 +63,18 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     N, *S, C_in = x.shape
     *K, C, C_out = w.shape
     _expect_shape("x", x, (N, *S, C * groups))
-    if b is not None:
-        _expect_shape("b", b, (C_out,))
+    b = np.zeros(C_out, x.dtype) if b is None else np.require(b, x.dtype, PLAIN)
+    _expect_shape("b", b, (C_out,))
     S_out = output_size(S, K, stride, padding, dilation)
     y = aligned_empty((N, *S_out, C_out), x.dtype)
     before = _before(padding)
     x, y3, w = _3d(x), _3d(y), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
     if _is_depthwise(C, groups):
-        y[...] = 0 if b is None else b
         x = _repeated(x, C_out // C_in)
-        depthwise.forward(x, w[..., 0, :], stride, before, dilation, y3)
+        depthwise.forward(x, w[..., 0, :], b, stride, before, dilation, y3)
     elif current() == "loops":
-        y[...] = 0 if b is None else b
-        loops.conv_forward(x, w, stride, before, dilation, groups, y3)
+        loops.conv_forward(x, w, b, stride, before, dilation, groups, y3)
     else:
         x, stride = _thinned(x, w.shape, stride, before)
         x, y3 = _flattened(w.shape, stride, x, y3)
@@ -94,11 +93,11 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
     dy, w = _3d(dy), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
     if _is_depthwise(C, groups):
-        dx = np.zeros((N, *input_size, C_out), dy.dtype)
+        dx = np.empty((N, *input_size, C_out), dy.dtype)
         depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
         return dx.reshape(N, *input_size, C_in, C_out // C_in).sum(axis=-1)
     if current() == "loops":
-        dx = np.zeros((N, *input_size, C_in), dy.dtype)
+        dx = np.empty((N, *input_size, C_in), dy.dtype)
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
     else:
         # With a stride there may be inputs that no tap meets.
@@ -182,7 +181,7 @@ def _flattened(kernel_size, stride, x, y):
 def max_pool_forward(x, kernel_size, stride, padding):
     """See `reference.max_pool_forward`."""
     (x,) = _prepared(x)
-    y = np.empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
+    y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
     winner = np.empty(y.shape, np.int32)
     window = _3d_window(kernel_size, stride)
     pooling.max_forward(_3d(x), *window, _before(padding), _3d(y), _3d(winner))
@@ -192,14 +191,14 @@ def max_pool_forward(x, kernel_size, stride, padding):
 def max_pool_backward(dy, winner, input_size, kernel_size, stride, padding):
     """See `reference.max_pool_backward`."""
     _expect_shape("winner", winner, dy.shape)
-    winner = np.require(winner, np.int32, ["C", "ALIGNED", "WRITEABLE"])
+    winner = np.require(winner, np.int32, PLAIN)
     return _pool_backward(dy, winner, input_size, kernel_size, stride, padding, True)
 
 
 def avg_pool_forward(x, kernel_size, stride, padding):
     """See `reference.avg_pool_forward`."""
     (x,) = _prepared(x)
-    y = np.zeros(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
+    y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
     window = _3d_window(kernel_size, stride)
     pooling.average_forward(_3d(x), *window, _before(padding), _3d(y))
     return y
@@ -215,7 +214,7 @@ def _pool_backward(dy, winner, input_size, kernel_size, stride, padding, is_max)
     (dy,) = _prepared(dy)
     shape = (len(dy), *input_size, dy.shape[-1])
     _expect_shape("dy", dy, _pooled_shape(shape, kernel_size, stride, padding))
-    dx = np.zeros(shape, dy.dtype)
+    dx = aligned_empty(shape, dy.dtype)
     window = _3d_window(kernel_size, stride)
     pooling.backward(_3d(dy), _3d(winner), *window, _before(padding), _3d(dx), is_max)
     return dx
@@ -224,6 +223,30 @@ def _pool_backward(dy, winner, input_size, kernel_size, stride, padding, is_max)
 def _pooled_shape(shape, kernel_size, stride, padding):
     N, *S, C = shape
     return (N, *output_size(S, kernel_size, stride, padding, (1,) * len(S)), C)
+
+
+# ---- dense layers -----------------------------------------------------------------------
+
+
+def dense_forward(x, w):
+    """See `reference.dense_forward`. NumPy's product for all but large layers."""
+    x, w = _prepared(x, w)
+    tiles = dense.suits(len(x), *w.shape, x.dtype)
+    return dense.forward(x, w) if tiles else x @ w
+
+
+def dense_backward_input(dy, w):
+    """See `reference.dense_backward_input`."""
+    dy, w = _prepared(dy, w)
+    tiles = dense.suits(len(dy), *w.shape, dy.dtype)
+    return dense.backward_input(dy, w) if tiles else dy @ w.T
+
+
+def dense_backward_weight(dy, x):
+    """See `reference.dense_backward_weight`."""
+    dy, x = _prepared(dy, x)
+    tiles = dense.suits(len(x), x.shape[1], dy.shape[1], x.dtype)
+    return dense.backward_weight(x, dy) if tiles else x.T @ dy
 
 
 # ---- special functions ------------------------------------------------------------------

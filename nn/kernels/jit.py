@@ -89,15 +89,18 @@ if FOLDER is not None:
     clear_stale(FOLDER)
 
 
-def kernel(function=None, *, parallel=False):
+def kernel(function=None, *, parallel=False, inline=False):
     """Compile a function on its first call with new types; keep the machine code on disk.
 
     parallel=True makes `numba.prange` loops run on all threads; only such functions may be
     called from Python. It costs seconds of compiling, so a parallel function holds the loop
     over tasks and little else, and one task is a plain kernel of its own.
+
+    inline=True is for the innermost loops. A call costs as much as some hundred additions when
+    arrays are passed: each one's reference count goes up and down, safely across threads.
     """
     if function is None:
-        return lambda f: kernel(f, parallel=parallel)
+        return lambda f: kernel(f, parallel=parallel, inline=inline)
     before = numba.config.CACHE_DIR
     if FOLDER is not None:
         numba.config.CACHE_DIR = str(FOLDER)  # read by njit, now; given back for other people's
@@ -106,6 +109,7 @@ def kernel(function=None, *, parallel=False):
             function,
             cache=FOLDER is not None,
             parallel=parallel,
+            inline="always" if inline else "never",
             nogil=True,
             error_model="numpy",  # a division by zero gives inf or NaN, without a test for it
             boundscheck=False,

@@ -20,13 +20,13 @@ import numba
 from nn.kernels.jit import kernel
 
 
-@kernel
+@kernel(inline=True)
 def _add_scaled(out, factor, values):
     for d in range(len(out)):
         out[d] += factor * values[d]
 
 
-@kernel
+@kernel(inline=True)
 def _dot(a, b):
     total = a[0] * b[0]
     for d in range(1, len(a)):
@@ -35,10 +35,13 @@ def _dot(a, b):
 
 
 @kernel
-def _forward_row(x, w, stride, before, dilation, groups, n, t, h, row):
+def _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, row):
     N, T, H, W, C_in = x.shape
     P, Q, R, C_group, C_out = w.shape
     outputs = C_out // groups  # of one group
+    for o in range(len(row)):
+        for d in range(C_out):
+            row[o, d] = b[d]
     for p in range(P):
         i = t * stride[0] + p * dilation[0] - before[0]
         if i < 0 or i >= T:
@@ -59,12 +62,12 @@ def _forward_row(x, w, stride, before, dilation, groups, n, t, h, row):
 
 
 @kernel(parallel=True)
-def conv_forward(x, w, stride, before, dilation, groups, y):
-    """y(o) += Σ_p x(o·stride + p·dilation − before) @ w(p), for all axes of o and p."""
+def conv_forward(x, w, b, stride, before, dilation, groups, y):
+    """y(o) = Σ_p x(o·stride + p·dilation − before) @ w(p) + b, for all axes of o and p."""
     N, T_out, H_out = y.shape[:3]
     for row in numba.prange(N * T_out * H_out):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        _forward_row(x, w, stride, before, dilation, groups, n, t, h, y[n, t, h])
+        _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, y[n, t, h])
 
 
 @kernel
@@ -73,6 +76,7 @@ def _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, row):
     P, Q, R, C_group, C_out = w.shape
     W, C_in = row.shape
     outputs = C_out // groups
+    row[:] = 0
     for p in range(P):
         t = i + before[0] - p * dilation[0]
         if t < 0 or t % stride[0] or t // stride[0] >= T_out:
@@ -95,7 +99,7 @@ def _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, row):
 
 @kernel(parallel=True)
 def conv_backward_input(dy, w, stride, before, dilation, groups, dx):
-    """dx(i) += Σ_p dy(o) @ w(p)ᵀ, over the taps p with o·stride + p·dilation − before = i."""
+    """dx(i) = Σ_p dy(o) @ w(p)ᵀ, over the taps p with o·stride + p·dilation − before = i."""
     N, T, H = dx.shape[:3]
     for row in numba.prange(N * T * H):
         n, i, j = row // (T * H), row // H % T, row % H

@@ -7,22 +7,24 @@ overlap, and still every task writes only its own row.
 import numba
 
 from nn.kernels.jit import kernel
+from nn.kernels.tile import clear
+from nn.kernels.window import outputs_inside
 
 
-@kernel
+@kernel(inline=True)
 def _add_scaled(out, values, factor):
     for c in range(len(out)):
         out[c] += values[c] * factor
 
 
-@kernel
+@kernel(inline=True)
 def _begin(best, winner, values, tap):
     for c in range(len(best)):
         best[c] = values[c]
         winner[c] = tap
 
 
-@kernel
+@kernel(inline=True)
 def _keep_larger(best, winner, values, tap):
     """The first of equals stays. A NaN, which is neither larger nor equal, wins and stays."""
     for c in range(len(best)):
@@ -70,29 +72,31 @@ def _average_row(x, kernel_size, stride, before, n, t, h, row):
     N, T, H, W, C = x.shape
     P, Q, R = kernel_size
     share = x.dtype.type(1 / (P * Q * R))
+    clear(row, 0, row.size)
     for p in range(P):
         i = t * stride[0] + p - before[0]
         for q in range(Q):
             j = h * stride[1] + q - before[1]
             if i < 0 or i >= T or j < 0 or j >= H:
                 continue
-            for o in range(len(row)):
-                for r in range(R):
-                    k = o * stride[2] + r - before[2]
-                    if 0 <= k < W:
-                        _add_scaled(row[o], x[n, i, j, k], share)
+            inputs = x[n, i, j]  # (W, C)
+            for r in range(R):
+                shift = r - before[2]
+                first, last = outputs_inside(W, len(row), stride[2], shift)
+                for o in range(first, last):
+                    _add_scaled(row[o], inputs[o * stride[2] + shift], share)
 
 
 @kernel(parallel=True)
 def average_forward(x, kernel_size, stride, before, y):
-    """y(o) += 1/(P·Q·R) Σ_p x(o·stride + p − before)."""
+    """y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before)."""
     N, T_out, H_out = y.shape[:3]
     for row in numba.prange(N * T_out * H_out):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
         _average_row(x, kernel_size, stride, before, n, t, h, y[n, t, h])
 
 
-@kernel
+@kernel(inline=True)
 def _add_won(out, values, winner, tap):
     for c in range(len(out)):
         out[c] += values[c] if winner[c] == tap else 0
@@ -103,6 +107,7 @@ def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, row, is_max)
     N, T_out, H_out, W_out, C = dy.shape
     P, Q, R = kernel_size
     share = dy.dtype.type(1 / (P * Q * R))
+    clear(row, 0, row.size)
     for p in range(P):
         t = i + before[0] - p
         if t < 0 or t % stride[0] or t // stride[0] >= T_out:
@@ -111,22 +116,23 @@ def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, row, is_max)
             h = j + before[1] - q
             if h < 0 or h % stride[1] or h // stride[1] >= H_out:
                 continue
-            for k in range(len(row)):
-                for r in range(R):
-                    o = k + before[2] - r
-                    if o < 0 or o % stride[2] or o // stride[2] >= W_out:
-                        continue
-                    a, b, c = t // stride[0], h // stride[1], o // stride[2]
-                    if is_max:
-                        tap = (p * Q + q) * R + r
-                        _add_won(row[k], dy[n, a, b, c], winner[n, a, b, c], tap)
-                    else:
-                        _add_scaled(row[k], dy[n, a, b, c], share)
+            outputs = dy[n, t // stride[0], h // stride[1]]  # (W_out, C)
+            for r in range(R):
+                shift = r - before[2]
+                first, last = outputs_inside(len(row), W_out, stride[2], shift)
+                if is_max:
+                    tap = (p * Q + q) * R + r
+                    winners = winner[n, t // stride[0], h // stride[1]]
+                    for o in range(first, last):
+                        _add_won(row[o * stride[2] + shift], outputs[o], winners[o], tap)
+                else:
+                    for o in range(first, last):
+                        _add_scaled(row[o * stride[2] + shift], outputs[o], share)
 
 
 @kernel(parallel=True)
 def backward(dy, winner, kernel_size, stride, before, dx, is_max):
-    """dx(i) += Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
+    """dx(i) = Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
     share of each (average, which ignores `winner`)."""
     N, T, H = dx.shape[:3]
     for row in numba.prange(N * T * H):

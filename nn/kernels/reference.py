@@ -199,6 +199,24 @@ def avg_pool_backward(dy, input_size, kernel_size, stride, padding):
     return unpad(dx, padding)
 
 
+# ---- dense layers -----------------------------------------------------------------------
+
+
+def dense_forward(x, w):
+    """y = x @ w: x (M, D_in), w (D_in, D_out) → y (M, D_out). Article §3.1.3, without b."""
+    return x @ w
+
+
+def dense_backward_input(dy, w):
+    """dx = dy @ wᵀ: each input reached every output through its row of w. → (M, D_in)."""
+    return dy @ w.T
+
+
+def dense_backward_weight(dy, x):
+    """dw = xᵀ @ dy: summed over the M rows. → (D_in, D_out)."""
+    return x.T @ dy
+
+
 # ---- special functions ------------------------------------------------------------------
 
 

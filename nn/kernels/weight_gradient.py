@@ -155,7 +155,7 @@ def _add_share(
                         _add_narrow(packed, base, steps, packed_dy, size, width, own, at)
 
 
-@kernel
+@kernel(inline=True)
 def _add(out, values):
     for c in range(len(out)):
         out[c] += values[c]
