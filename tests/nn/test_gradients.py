@@ -18,6 +18,9 @@ few = hypothesis.settings(
 )
 
 
+fewer = hypothesis.settings(few, max_examples=10)
+
+
 def exported_modules():
     values = {name: getattr(nn, name) for name in nn.__all__}
     return [
@@ -114,6 +117,73 @@ def test_same_padding_keeps_the_size(axes, data):
     assert_passes(conv, x, elements=6)
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@fewer
+@hypothesis.given(data=st.data())
+def test_transposed_convolution_in_any_configuration(axes, data):
+    def on_each_axis(low, high):
+        return tuple(data.draw(st.integers(low, high)) for _ in range(axes))
+
+    kernel, stride, dilation = on_each_axis(1, 3), on_each_axis(1, 3), on_each_axis(1, 3)
+    room = [max(pair) - 1 for pair in zip(stride, dilation, strict=True)]
+    output_padding = tuple(data.draw(st.integers(0, most)) for most in room)
+    size, groups = on_each_axis(2, 3), data.draw(st.integers(1, 2))
+    reach = [
+        (n - 1) * s + d * (k - 1) + 1
+        for n, s, d, k in zip(size, stride, dilation, kernel, strict=True)
+    ]
+    padding = tuple(data.draw(st.integers(0, min(2, (r - 1) // 2))) for r in reach)
+    C_in, C_out = (groups * data.draw(st.integers(1, 2)) for _ in range(2))
+    layer = getattr(nn, f"ConvTranspose{axes}d")(
+        C_in,
+        C_out,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        output_padding=output_padding,
+        bias=data.draw(st.booleans()),
+        rng=0,
+    )
+    x = np.random.default_rng(1).standard_normal((2, *size, C_in))
+    assert layer(x).shape == (2, *layer.output_size(size), C_out)
+    assert_passes(layer, x, elements=8)
+
+
+@fewer
+@hypothesis.given(
+    kind=st.sampled_from(["batch", "batch in use", "layer", "group"]),
+    N=st.integers(2, 3),
+    size=st.lists(st.integers(1, 3), max_size=3),
+    groups=st.integers(1, 3),
+    per_group=st.integers(2, 3),
+)
+def test_norms_with_any_axes(kind, N, size, groups, per_group):
+    C = groups * per_group
+    rng = np.random.default_rng(C)
+    norm = {"layer": nn.LayerNorm(C), "group": nn.GroupNorm(groups, C)}.get(kind, nn.BatchNorm(C))
+    if kind == "batch in use":
+        norm.eval().running_var[:] = rng.uniform(0.5, 2, C)
+    # Of two values only the sign of their difference is left: no slope to speak of. An eps that
+    # is not tiny keeps one.
+    norm.eps = 0.1
+    assert_passes(norm, 1 + 2 * rng.standard_normal((N, *size, C)), elements=12)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@fewer
+@hypothesis.given(data=st.data())
+def test_upsampling_by_any_factor(axes, data):
+    scale, size = (tuple(data.draw(st.integers(1, 3)) for _ in range(axes)) for _ in range(2))
+    layer = getattr(nn, f"Upsample{axes}d")(
+        scale, data.draw(st.sampled_from(["nearest", "linear"]))
+    )
+    x = np.random.default_rng(2).standard_normal((2, *size, 2))
+    assert layer(x).shape == (2, *(n * s for n, s in zip(size, scale, strict=True)), 2)
+    assert_passes(layer, x, elements=12)
+
+
 @pytest.mark.parametrize("kind", ["MaxPool", "AvgPool"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @few
@@ -179,6 +249,24 @@ def test_a_network_with_every_kind_of_layer():
         nn.Softmax(),
     )
     assert_passes(network, rng.standard_normal((2, 3, 8, 5, 2)), elements=20)
+
+
+def test_a_network_with_ways_back_up():
+    """What parts and meets, goes down and up, and measures its own means."""
+    rng = np.random.default_rng(4)
+    network = nn.Sequential(
+        nn.Conv3d(2, 4, (1, 3, 2), stride=(1, 2, 1), rng=rng),
+        nn.BatchNorm(4),
+        nn.LeakyReLU(0.2),
+        nn.Residual(nn.Conv3d(4, 4, 3, padding="same", rng=rng), nn.GroupNorm(2, 4), nn.SiLU()),
+        nn.ConvTranspose3d(4, 2, 2, stride=(1, 2, 1), output_padding=(0, 1, 0), rng=rng),
+        nn.GELU(),
+        nn.Upsample3d((2, 1, 1), mode="linear"),
+        nn.LayerNorm(2),
+        nn.Upsample3d((1, 1, 2)),
+        nn.Conv3d(2, 3, 1, rng=rng),
+    )
+    assert_passes(network, rng.standard_normal((2, 2, 5, 3, 2)), elements=12)
 
 
 # ---- the command --------------------------------------------------------------------------
