@@ -109,6 +109,7 @@ def _sizes(subject):
     shape = subject.float_inputs[0].array.shape if subject.float_inputs else ()
     y = subject.output.shape
     counts = {
+        "the number of taps of a window": getattr(subject.module, "kernel_size", ()),
         "N, the number of examples": shape[:1],
         "the number of places": shape[1:-1],
         "the number of places of y": y[1:-1],

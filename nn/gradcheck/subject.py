@@ -28,6 +28,9 @@ from nn.gradcheck.arguments import (
 from nn.gradcheck.hints import shape_hint
 from nn.module import Module, Parameter, inference
 
+# Where files are not the user's: this library, Python's own, and code without a file.
+LIBRARIES = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), "<")
+
 
 class Problem(Exception):
     """Something that keeps gradients from being compared at all, in one line."""
@@ -162,7 +165,7 @@ class Subject:
         shapes = re.search(r"gradient of shape (\(.*?\)) for a parameter of (\(.*?\))", what)
         if shapes:  # from Parameter.add_grad
             what += shape_hint(*map(ast.literal_eval, shapes.groups()))
-        line = line_of(error, type(self.module))
+        line = line_of(error)
         return f"{self.name}.backward raised {type(error).__name__}: {what}{line}"
 
     def _input_gradients(self, returned):
@@ -276,11 +279,9 @@ def _is_generator(value):
     return isinstance(value, np.random.Generator)
 
 
-def line_of(error, cls):
-    """Where in the file of `cls` an error came from, as " (line 12 of layer.py)"; or nothing."""
-    try:
-        file = inspect.getfile(cls)
-    except (TypeError, OSError):  # written at a prompt
-        return ""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f" (line {lines[-1]} of {os.path.basename(file)})" if lines else ""
+def line_of(error):
+    """Where an error was raised, as " (line 12 of layer.py)": the last line outside libraries."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" not in frame.filename and not frame.filename.startswith(LIBRARIES):
+            return f" (line {frame.lineno} of {os.path.basename(frame.filename)})"
+    return ""

@@ -18,7 +18,7 @@ from nn.gradcheck.hints.shapes import shape_hint
 
 __all__ = ["Evidence", "find", "shape_hint"]
 
-KNOWN = 0.7  # the share of entries whose slope must be known: the rest lies on kinks
+KNOWN = 0.5  # the share of entries whose slope must be known: the rest lies on kinks
 MOST = 2  # so many hints for one tensor
 
 # From the most telling down. The first group with a hint is the one that speaks.
