@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nn import initializers
+from nn import initializers, kernels
 from nn.module import Module, Parameter
 
 
@@ -18,6 +18,9 @@ class Linear(Module):
         dx = dy @ Wᵀ        (..., D_in)    each input reached every output through its row of W
         dW = Σ xᵀ @ dy      (D_in, D_out)  summed over everything in front of the last axis
         db = Σ dy           (D_out,)
+
+    The three products are NumPy's, but for layers of many weights, where the compiled kernels
+    are faster (`nn/kernels/dense.py`).
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
@@ -33,7 +36,9 @@ class Linear(Module):
                 f"{self.describe()}: expected an input (..., {self.in_features}), got {x.shape}"
             )
         self.save(x)
-        y = x.reshape(-1, self.in_features) @ self.weight.data  # (rows, D_out)
+        y = kernels.dense_forward(
+            x.reshape(-1, self.in_features), self.weight.data
+        )  # (rows, D_out)
         if self.bias is not None:
             y += self.bias.data
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -43,11 +48,12 @@ class Linear(Module):
         x_rows = x.reshape(-1, self.in_features)
         dy_rows = dy.reshape(-1, self.out_features)
         if self.weight.trainable:
-            self.weight.add_grad(x_rows.T @ dy_rows)  # (D_in, D_out)
+            self.weight.add_grad(kernels.dense_backward_weight(dy_rows, x_rows))  # (D_in, D_out)
         if self.bias is not None and self.bias.trainable:
             self.bias.add_grad(dy_rows.sum(axis=0))  # (D_out,)
         if need_input_grad:
-            return (dy_rows @ self.weight.data.T).reshape(x.shape)  # (..., D_in)
+            dx_rows = kernels.dense_backward_input(dy_rows, self.weight.data)
+            return dx_rows.reshape(x.shape)  # (..., D_in)
 
     def describe(self):
         bias = "" if self.bias is not None else ", bias=False"
