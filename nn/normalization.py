@@ -155,9 +155,10 @@ class GroupNorm(_Norm):
 
     def __init__(self, num_groups, num_features, eps=1e-5):
         super().__init__(num_features, eps)
-        if num_features % num_groups:
+        if num_groups < 1 or num_features % num_groups:
             raise ValueError(
-                f"GroupNorm: {num_features} channels do not fall into {num_groups} equal groups"
+                f"GroupNorm: {num_features} channels do not fall into num_groups={num_groups} "
+                "equal groups"
             )
         self.num_groups = num_groups
 
@@ -179,7 +180,8 @@ class GroupNorm(_Norm):
 
     def _grouped(self, x):
         """x with its channels split into (groups, C per group), and the axes of one mean."""
-        grouped = x.reshape(*x.shape[:-1], self.num_groups, -1)
+        per_group = self.num_features // self.num_groups
+        grouped = x.reshape(*x.shape[:-1], self.num_groups, per_group)
         places = tuple(range(1, x.ndim - 1))
         return grouped, (*places, x.ndim)
 
