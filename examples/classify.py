@@ -19,6 +19,24 @@ from video import models
 from video.tasks import classification
 
 
+def whole(text):
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def rate(text):
+    """A number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
 def arguments():
     defaults = classification.Settings(data="")
     parser = argparse.ArgumentParser(
@@ -38,23 +56,26 @@ def arguments():
         default="default",
         help="article: SGD 0.001, momentum 0.9, 10 epochs, frames only scaled",
     )
-    add("--epochs", type=int, help=f"visits to each training clip ({defaults.epochs})")
+    steps = classification.STEPS
+    add(
+        "--epochs", type=whole, help=f"visits to each training clip (as many as {steps} steps take)"
+    )
     add(
         "--frames",
-        type=int,
+        type=whole,
         default=defaults.frames,
         help="evenly spaced frames a test clip is judged by (%(default)s)",
     )
     add(
         "--size",
-        type=int,
+        type=whole,
         nargs="+",
         default=defaults.size,
         metavar="PIXELS",
         help="height and width of the frames, or one number for both (64)",
     )
-    add("--batch-size", type=int, default=defaults.batch_size, help="(%(default)s)")
-    add("--lr", type=float, default=defaults.lr, help="learning rate, at its peak (%(default)s)")
+    add("--batch-size", type=whole, default=defaults.batch_size, help="(%(default)s)")
+    add("--lr", type=rate, default=defaults.lr, help="learning rate, at its peak (%(default)s)")
     add("--seed", type=int, default=0, help="(%(default)s)")
     add(
         "--workers",
@@ -62,7 +83,7 @@ def arguments():
         default=defaults.workers,
         help="threads that decode ahead (%(default)s)",
     )
-    add("--clips", type=int, default=30, help="synthetic training clips per class (%(default)s)")
+    add("--clips", type=whole, default=30, help="synthetic training clips per class (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: runs/classify-TIME)")
     add(
         "--resume",
@@ -71,7 +92,10 @@ def arguments():
         metavar="DIR",
         help="go on with the run in DIR, in --out, or with the latest in runs/",
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if len(options.size) > 2:
+        parser.error(f"--size: one or two numbers, got {len(options.size)}")
+    return options
 
 
 def settings_and_directory(options):
@@ -80,13 +104,12 @@ def settings_and_directory(options):
         directory = Path(options.resume or options.out or latest_run())
         return classification.Settings.load(directory), directory
     directory = options.out or Path("runs") / time.strftime("classify-%Y%m%d-%H%M%S")
-    article = options.recipe == "article"
     size = options.size if len(options.size) == 2 else list(options.size) * 2
     settings = classification.Settings(
         data=options.data or str(synthetic_folder(directory.parent, options.clips, options.seed)),
         group=options.group,
         recipe=options.recipe,
-        epochs=options.epochs or (10 if article else classification.Settings.epochs),
+        epochs=options.epochs,
         frames=options.frames,
         size=tuple(size),
         batch_size=options.batch_size,
@@ -94,7 +117,6 @@ def settings_and_directory(options):
         seed=options.seed,
         workers=options.workers,
     )
-    settings.save(directory)
     return settings, directory
 
 
@@ -115,6 +137,8 @@ def main():
     options = arguments()
     settings, directory = settings_and_directory(options)
     train, test = classification.open_folders(settings, cache=directory.parent / "cache")
+    settings.settle(len(train))
+    settings.save(directory)
     print(
         f"{len(train)} training and {len(test)} test clips of {len(train.classes)} classes: "
         f"{', '.join(train.classes)}"

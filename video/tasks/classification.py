@@ -18,23 +18,34 @@ import video
 from nn.activation import softmax
 from video import models, transforms
 
+STEPS = 360  # of training, unless told otherwise: some two minutes on two cores
 NORMALIZATION = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 
 
 @dataclass
 class Settings:
-    """What a run is made from: kept in `settings.json`, so that it can be resumed or repeated."""
+    """What a run is made from: kept in `settings.json`, so that it can be resumed or repeated.
+
+    epochs: how often each training clip is visited; None for as many as make `STEPS` steps, or
+    for the article's ten.
+    """
 
     data: str
     group: str | None = None
     recipe: str = "default"
-    epochs: int = 45
+    epochs: int | None = None
     frames: int = 16
     size: tuple = (64, 64)
     batch_size: int = 32
     lr: float = 1e-3
     seed: int = 0
     workers: int = 2
+
+    def settle(self, clips):
+        """Decide what was left open, now that the number of training clips is known."""
+        if self.epochs is None:
+            steps_per_epoch = -(-clips // self.batch_size)
+            self.epochs = 10 if self.recipe == "article" else -(-STEPS // steps_per_epoch)
 
     def save(self, directory):
         path = Path(directory) / "settings.json"
