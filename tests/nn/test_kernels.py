@@ -56,8 +56,9 @@ def windows(draw, dilated=True):
     return tuple(S), K, stride, tuple(padding), dilation
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("using", ["loops", "fast"])
+@pytest.mark.parametrize(
+    "using, dtype", [("loops", np.float32), ("fast", np.float32), ("fast", np.float64)]
+)
 @drawn
 @given(
     window=windows(),
@@ -113,30 +114,44 @@ def test_pooling_equals_the_reference(dtype, window, N, C, seed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "N, S, C_in, C_out, K, stride, padding",
+    "N, S, C_in, C_out, K, stride, padding, groups",
     [
-        (2, (19, 37), 3, 33, (3, 3), (1, 1), ((1, 1), (1, 1))),  # a colour image
-        (1, (9, 30), 40, 70, (3, 3), (1, 1), ((1, 1), (1, 1))),  # channels beyond one tile
-        (1, (3, 9, 11), 17, 35, (3, 3, 3), (1, 2, 2), ((1, 1), (1, 1), (1, 1))),
-        (2, (13, 29), 24, 48, (1, 1), (1, 1), ((0, 0), (0, 0))),  # a matrix product
-        (2, (13, 29), 24, 48, (1, 1), (2, 3), ((0, 1), (0, 0))),  # the same, with gaps
-        (2, (6, 5, 7), 9, 11, (3, 1, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0))),  # time alone
-        (1, (2, 150), 5, 7, (2, 5), (1, 3), ((0, 1), (2, 0))),  # a long row, unequal padding
-        (1, (7, 7), 4, 6, (7, 7), (1, 1), ((0, 0), (0, 0))),  # the kernel covers the input
+        (2, (19, 37), 3, 33, (3, 3), (1, 1), ((1, 1), (1, 1)), 1),  # a colour image
+        (1, (9, 30), 40, 70, (3, 3), (1, 1), ((1, 1), (1, 1)), 1),  # channels beyond one tile
+        (1, (3, 9, 11), 17, 35, (3, 3, 3), (1, 2, 2), ((1, 1), (1, 1), (1, 1)), 1),
+        (2, (13, 29), 24, 48, (1, 1), (1, 1), ((0, 0), (0, 0)), 1),  # a matrix product
+        (2, (13, 29), 24, 48, (1, 1), (2, 3), ((0, 1), (0, 0)), 1),  # the same, with gaps
+        (2, (6, 5, 7), 9, 11, (3, 1, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0)), 1),  # time alone
+        (1, (2, 150), 5, 7, (2, 5), (1, 3), ((0, 1), (2, 0)), 1),  # a long row, unequal padding
+        (1, (7, 7), 4, 6, (7, 7), (1, 1), ((0, 0), (0, 0)), 1),  # the kernel covers the input
+        (1, (5, 301), 5, 40, (3, 3), (1, 1), ((1, 1), (1, 1)), 1),  # rows in several blocks
+        (9, (3, 4), 30, 8, (3, 3), (1, 1), ((1, 1), (1, 1)), 1),  # several clips to a block
+        (2, (6, 17), 10, 160, (3, 3), (2, 1), ((1, 1), (0, 0)), 2),  # groups, several panels
     ],
 )
-def test_convolution_of_ordinary_layers(dtype, N, S, C_in, C_out, K, stride, padding):
+def test_convolution_of_ordinary_layers(dtype, N, S, C_in, C_out, K, stride, padding, groups):
     rng = np.random.default_rng(5)
     x = rng.standard_normal((N, *S, C_in)).astype(dtype)
-    w = rng.standard_normal((*K, C_in, C_out)).astype(dtype) / np.sqrt(np.prod(K) * C_in)
+    w = rng.standard_normal((*K, C_in // groups, C_out)) / np.sqrt(np.prod(K) * C_in)
     w = w.astype(dtype)
     b = rng.standard_normal(C_out).astype(dtype)
-    how = (stride, padding, (1,) * len(S), 1)
+    how = (stride, padding, (1,) * len(S), groups)
     y, y_wanted = both(kernels.conv_forward, x, w, b, *how)
     assert_close(y, y_wanted, dtype)
     dy = rng.standard_normal(y.shape).astype(dtype)
     assert_close(*both(kernels.conv_backward_input, dy, w, S, *how), dtype)
     assert_close(*both(kernels.conv_backward_weight, dy, x, K, *how), dtype)
+
+
+def test_large_weights_are_used_in_parts(monkeypatch):
+    from nn.kernels import direct
+
+    monkeypatch.setattr(direct, "PANEL_BYTES", 1)
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 5, 7, 6)).astype(np.float32)
+    w = rng.standard_normal((3, 3, 6, 150)).astype(np.float32)
+    y, y_wanted = both(kernels.conv_forward, x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    assert_close(y, y_wanted, np.float32)
 
 
 @pytest.mark.parametrize("multiplier", [1, 2])
