@@ -125,7 +125,7 @@ class _CompileNotice(event.Listener):
     said = False
 
     def on_start(self, event):
-        module = event.data["dispatcher"].py_func.__module__
+        module = event.data["dispatcher"].py_func.__module__ or ""  # None: made by exec
         if self.said or not module.startswith(__package__ + "."):
             return
         self.said = True
