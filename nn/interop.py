@@ -12,38 +12,40 @@ inputs before outputs. The numbers are the same, so each array only changes the 
 
 One thing is no property of a layer: the order in which `Flatten` reads an image, (H, W, C) here
 and (C, H, W) there. The rows of a dense layer behind it change places accordingly, for which
-the shape of that image must be known: `input_shape`, channels last, without N.
+the shape of that image must be known: `input_shape`, channels last, without N. How it is found
+is in `flattening.py`.
 
 Names are the dotted names of `named_parameters`, which are PyTorch's where the modules inside
-are called and ordered alike.
+are called and ordered alike. A module that stands in two places has two names, as in PyTorch.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from nn.convolution import _Conv
-from nn.linear import Flatten, Linear
-from nn.module import inference
+from nn.flattening import feature_orders
+from nn.linear import Linear
+from nn.module import Parameter
 from nn.normalization import BatchNorm
 from nn.transposed_convolution import _ConvTranspose
-from nn.watching import trace
 
 
 def torch_state(module, input_shape=None):
     """{PyTorch's name: array in PyTorch's layout}: what its `load_state_dict` expects.
 
     `{name: torch.from_numpy(array) for name, array in torch_state(model, ...).items()}` loads
-    into the same network there. Raises ValueError if a Flatten stands between convolution and
-    dense layers and `input_shape` was not given.
+    into the same network there. The arrays are copies. PyTorch counts the batches a BatchNorm
+    has seen, Backreel does not: `num_batches_tracked` goes out as 0.
+
+    Raises ValueError if there is a Flatten and `input_shape` was not given, or if there is no
+    such network in PyTorch (see `flattening.py`).
     """
-    images = flattened_images(module, input_shape)
     state = {}
-    for prefix, layer in module.named_modules():
-        for name, array in _own_arrays(prefix, layer):
-            if isinstance(layer, Linear) and name.endswith("weight") and layer in images:
-                array = _channels_first(array, images[layer])
-            state[name] = np.ascontiguousarray(_to_torch(layer, array))
-        if isinstance(layer, BatchNorm):
-            state[_join(prefix, "num_batches_tracked")] = np.array(0, np.int64)
+    for place in _places(module, input_shape):
+        state[place.name] = place.to_torch()
+        if isinstance(place.layer, BatchNorm) and place.name.endswith("running_var"):
+            state[_batch_count(place)] = np.array(0, np.int64)
     return state
 
 
@@ -51,100 +53,106 @@ def load_torch_state(module, state, input_shape=None):
     """Write arrays with PyTorch's names and layouts into `module`, in place.
 
     `state` is `{name: tensor.numpy() for name, tensor in torch_model.state_dict().items()}`.
-    Raises ValueError, and changes nothing, when a name is missing or unknown or a shape differs.
+    Raises ValueError, and changes nothing, when a name is missing or unknown, a shape differs
+    (both shapes are then given as PyTorch has them), or two names of one shared array differ.
     """
-    images = flattened_images(module, input_shape)
-    waiting = {
-        name: np.asarray(array)
-        for name, array in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    own = {}
-    for prefix, layer in module.named_modules():
-        for name, array in _own_arrays(prefix, layer):
-            if name not in waiting:
-                continue  # load_state_dict below names what is missing
-            new = _from_torch(layer, waiting.pop(name), array)
-            if isinstance(layer, Linear) and name.endswith("weight") and layer in images:
-                if new.shape == array.shape:
-                    new = _channels_last(new, images[layer])
-            own[name] = new
-    module.load_state_dict({**own, **waiting})
+    places = list(_places(module, input_shape))
+    expected = {place.name for place in places}
+    counts = {_batch_count(place) for place in places if isinstance(place.layer, BatchNorm)}
+    found = {id(place.array) for place in places if place.name in state}
 
-
-def flattened_images(module, input_shape):
-    """{dense layer: shape (*S, C) of what was flattened into it} for every one behind a Flatten.
-
-    Found by running zeros of `input_shape` through the network once.
-    """
-    if not any(isinstance(layer, Flatten) for _, layer in module.named_modules()):
-        return {}
-    if input_shape is None:
-        if not any(isinstance(layer, _Conv) for _, layer in module.named_modules()):
-            return {}
+    problems = [f"{p.name} is missing" for p in places if id(p.array) not in found]
+    problems += [f"{name} is unknown" for name in state if name not in expected | counts]
+    new = {}  # the first name, and the values, for each array
+    for place in places:
+        if place.name not in state:
+            continue
+        given = np.asarray(state[place.name])
+        if given.shape != place.shape:
+            problems.append(f"{place.name} has shape {given.shape}, expected {place.shape}")
+            continue
+        values = place.from_torch(given)
+        name, _, first = new.setdefault(id(place.array), (place.name, place.array, values))
+        if not np.array_equal(first, values, equal_nan=True):
+            problems.append(f"{place.name} differs from {name}, which is the same array here")
+    if problems:
+        shown = "; ".join(problems[:6])
+        more = f" (and {len(problems) - 6} more)" if len(problems) > 6 else ""
         raise ValueError(
-            "interop: this network has a Flatten, whose order differs in PyTorch; give "
-            "input_shape, the shape of one input, channels last, without N"
+            f"interop: these weights do not fit {type(module).__name__}: {shown}{more}"
         )
-    training = [(layer, layer.training) for _, layer in module.named_modules()]
-    module.eval()
-    try:
-        dtype = next((p.data.dtype for p in module.parameters()), np.float32)
-        with inference():
-            calls = trace(module, np.zeros((1, *input_shape), dtype))
-    finally:
-        for layer, mode in training:
-            layer.training = mode
-    images, flattened = {}, None
-    for call in calls:
-        if isinstance(call.module, Flatten):
-            flattened = call.inputs[0].shape[1:]
-        elif isinstance(call.module, Linear) and flattened is not None:
-            if len(flattened) > 1 and np.prod(flattened) == call.module.in_features:
-                images[call.module] = flattened
-            flattened = None
-    return images
+    for _, array, values in new.values():
+        array[...] = values
 
 
-def _own_arrays(prefix, layer):
-    """(dotted name, array) of the parameters and buffers of this layer itself."""
+@dataclass
+class _Place:
+    """One array of one layer, under one name, and how PyTorch has it.
+
+    axes: for each axis there, which one it is here. orders: {axis here: for each entry there,
+    which one it is here}, where a flattened image has another order.
+    """
+
+    name: str
+    layer: object
+    array: np.ndarray
+    axes: tuple
+    orders: dict
+
+    @property
+    def shape(self):
+        """As PyTorch has it."""
+        return tuple(self.array.shape[axis] for axis in self.axes)
+
+    def to_torch(self):
+        array = self.array
+        for axis, order in self.orders.items():
+            array = array.take(order, axis)
+        return array.transpose(self.axes).copy()
+
+    def from_torch(self, array):
+        array = array.transpose(np.argsort(self.axes))
+        for axis, order in self.orders.items():
+            array = array.take(np.argsort(order), axis)  # the way back of a permutation
+        return array
+
+
+def _places(module, input_shape):
+    """A `_Place` for each name of each array, in PyTorch's order."""
+    orders = feature_orders(module, input_shape)
+    for prefix, layer in _all_names(module):
+        for name, array in _own_arrays(layer):
+            mine = {axis: o for (*key, axis), o in orders.items() if key == [layer, name]}
+            yield _Place(_join(prefix, name), layer, array, _axes(layer, array), mine)
+
+
+def _axes(layer, array):
+    """For each axis of PyTorch's, which one of `array` it is: the table at the top."""
+    axes = tuple(range(array.ndim))
+    if isinstance(layer, Linear | _Conv | _ConvTranspose) and array.ndim > 1:
+        return (axes[-1], axes[-2], *axes[:-2])
+    return axes
+
+
+def _own_arrays(layer):
+    """(name, array) of the parameters and buffers of this layer itself."""
     for name, value in vars(layer).items():
-        if hasattr(value, "has_grad"):
-            yield _join(prefix, name), value.data
+        if isinstance(value, Parameter):
+            yield name, value.data
     for name in layer.buffers:
-        yield _join(prefix, name), getattr(layer, name)
+        yield name, getattr(layer, name)
+
+
+def _all_names(module, prefix=""):
+    """(dotted name, module) as `named_modules`, but shared modules under each of their names."""
+    yield prefix, module
+    for name, child in module.named_children():
+        yield from _all_names(child, _join(prefix, name))
+
+
+def _batch_count(place):
+    return _join(place.name.rpartition(".")[0], "num_batches_tracked")
 
 
 def _join(prefix, name):
     return f"{prefix}.{name}" if prefix else name
-
-
-def _to_torch(layer, array):
-    if isinstance(layer, _Conv | _ConvTranspose) and array.ndim > 1:
-        return np.moveaxis(array, (-1, -2), (0, 1))
-    if isinstance(layer, Linear) and array.ndim == 2:
-        return array.T
-    return array
-
-
-def _from_torch(layer, array, own):
-    """The way back; an array with the wrong number of axes is left for the shape check to name."""
-    if array.ndim == own.ndim:
-        if isinstance(layer, _Conv | _ConvTranspose) and array.ndim > 1:
-            return np.moveaxis(array, (0, 1), (-1, -2))
-        if isinstance(layer, Linear) and array.ndim == 2:
-            return array.T
-    return array
-
-
-def _channels_first(weight, image):
-    """Rows of a dense weight (D_in, D_out) from the order (*S, C) to (C, *S)."""
-    rows = weight.reshape(*image, -1)
-    return np.moveaxis(rows, len(image) - 1, 0).reshape(weight.shape)
-
-
-def _channels_last(weight, image):
-    """Rows of a dense weight (D_in, D_out) from the order (C, *S) to (*S, C)."""
-    *S, C = image
-    rows = weight.reshape(C, *S, -1)
-    return np.moveaxis(rows, 0, len(image) - 1).reshape(weight.shape)
