@@ -85,9 +85,13 @@ class _Origin:
         if x.shape[-1] == self.shape[-1]:
             return self.order
         flattened = _trailing(self.shape, x.shape[-1])
-        if flattened:
-            return _flattened_order(flattened, self.order, self.image)
-        return np.arange(x.shape[-1])  # something else, or folded into an image
+        if not flattened:
+            return np.arange(x.shape[-1])  # something else, or folded into an image
+        if len(flattened) == len(self.shape):  # frames that were folded into the batch come first
+            T, *image = flattened
+            order = _flattened_order(image, self.order, self.image)
+            return _flattened_order((T, len(order)), order, image=False)
+        return _flattened_order(flattened, self.order, self.image)
 
 
 class _Follower:

@@ -213,6 +213,26 @@ def test_flattened_frames_in_a_sequence():
     assert orders_of(averaged, (5, 4, 3, 3)) == {"mean_head": {("weight", 0)}}
 
 
+class AllFrames(nn.Module):
+    """Each frame flattened, then the frames one behind the other: PyTorch has (T, C, H, W)."""
+
+    def __init__(self):
+        self.frame = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(5 * 24, 3))
+
+    def forward(self, x):
+        N, T, H, W, C = x.shape
+        return self.head(self.frame(x.reshape(N * T, H, W, C)).reshape(N, T, -1))
+
+
+def test_flattened_frames_flattened_again():
+    model = scrambled(AllFrames())
+    there = torch_state(model, (5, 4, 3, 3))["head.1.weight"].reshape(3, 5, 2, 4, 3)
+    here = model.head[1].weight.data.reshape(5, 4, 3, 2, 3)
+    assert np.array_equal(there, here.transpose(4, 0, 3, 1, 2))
+    assert_comes_back(AllFrames, (5, 4, 3, 3))
+
+
 class Decoder(nn.Module):
     """Features folded into an image, which is flattened's way back."""
 
