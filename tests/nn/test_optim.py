@@ -194,6 +194,33 @@ def test_frozen_and_untouched_parameters_stay(maker):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
+def test_frozen_after_its_gradient_came(maker):
+    theta, other = parameter(), parameter()
+    optimizer = MAKERS[maker]([theta, other])
+    theta.add_grad(np.ones(3))
+    theta.trainable = False
+    optimizer.step()
+    np.testing.assert_array_equal(theta.data, START)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_each_parameter_has_its_own_memory(maker):
+    """Two parameters move together as each does alone."""
+    both, alone = [parameter(), parameter(-START)], [parameter(), parameter(-START)]
+    together, apart = MAKERS[maker](both), [MAKERS[maker]([p]) for p in alone]
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        for p, q in zip(both, alone, strict=True):
+            p.grad = rng.standard_normal(3)
+            q.grad = p.grad.copy()
+        together.step()
+        for optimizer in apart:
+            optimizer.step()
+    for p, q in zip(both, alone, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
 def test_going_on_from_a_saved_state(maker):
     """Seven steps are three steps, saved and loaded elsewhere, and four more, to the last bit."""
     start = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
