@@ -21,11 +21,9 @@ Two things are laid out anew so that the tile reads plain memory:
   With few channels, such as the three of an image, a pixel's place also takes the channels of
   the pixels to its right that the same output meets: taps along the width become channels.
 
-The input gradient is a convolution too: of dy, with the weights turned round in space and
-transposed in channels. See `backward_input`.
+The input gradient is a convolution too, and runs on this file: see `input_gradient`.
 """
 
-import itertools
 import math
 
 import numba
@@ -302,35 +300,3 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
         x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
         first, step, y,
     )  # fmt: skip
-
-
-# ---- the input gradient -----------------------------------------------------------------
-
-
-def _phases(size, K, stride, before, dilation):
-    """The input gradient on one axis, as plain convolutions of dy with stride 1.
-
-    Input i is met by the taps p for which i + before − p·dilation is a multiple of the stride;
-    that multiple is the output o. Inputs with the same i % stride are met by the same taps, so
-    they are one convolution: i = first + m·stride finds tap p at o = m + shift(p), with
-    shift(p) = (first + before − p·dilation) / stride. It falls as p grows: the kernel is turned
-    round. Gives (first, taps in the order of rising o, −shift of the first, dilation in o).
-    """
-    for first in range(min(stride, size)):
-        taps = [p for p in range(K) if (first + before - p * dilation) % stride == 0][::-1]
-        if taps:
-            shift = (first + before - taps[0] * dilation) // stride
-            yield first, taps, -shift, dilation // math.gcd(dilation, stride)
-
-
-def backward_input(dy, w, stride, before, dilation, dx):
-    """dx(i) = Σ_p dy(o) @ w(p)ᵀ over the taps with o·stride + p·dilation − before = i.
-
-    dy (N, *S_out, groups · outputs), w (P, Q, R, C, groups, outputs). dx (N, T, H, W, groups · C)
-    must be zero where no tap meets an input, which happens when the stride exceeds the kernel.
-    """
-    axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
-    for phase in itertools.product(*(_phases(*axis) for axis in axes)):
-        first, taps, before, dilation = zip(*phase, strict=True)
-        part = w[np.ix_(*taps)].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
-        convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)

@@ -5,13 +5,23 @@ three axes of which the first have length one, so every kernel is compiled once 
 Then `conv_*` choose between
 
 - `depthwise`, where every channel has a filter of its own,
-- `direct` and `weight_gradient`, register tiles, for everything else,
+- `direct`, `input_gradient` and `weight_gradient`, register tiles, for everything else,
 - or, inside `using("loops")`, the plain loops that the tiles are compared with.
 """
 
 import numpy as np
 
-from nn.kernels import current, dense, depthwise, direct, loops, pooling, special, weight_gradient
+from nn.kernels import (
+    current,
+    dense,
+    depthwise,
+    direct,
+    input_gradient,
+    loops,
+    pooling,
+    special,
+    weight_gradient,
+)
 from nn.kernels.aligned import aligned_empty, aligned_zeros
 from nn.kernels.reference import output_size
 
@@ -104,7 +114,7 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         empty = aligned_empty if max(stride) == 1 else aligned_zeros
         dx = empty((N, *input_size, C_in), dy.dtype)
         dy, dx3 = _flattened(w.shape, stride, dy, _3d(dx))
-        direct.backward_input(dy, _grouped(w, groups), stride, before, dilation, dx3)
+        input_gradient.backward_input(dy, _grouped(w, groups), stride, before, dilation, dx3)
     return dx
 
 

@@ -1,0 +1,46 @@
+"""The input gradient, as convolutions of dy.
+
+    dx(i) = Σ_p dy(o) @ w(p)ᵀ      over the taps p with o·stride + p·dilation − before = i
+
+With stride 1 this is one convolution, with the kernel turned round and its channels transposed:
+o = i + before − p·dilation, so a later tap meets an earlier output. With a larger stride most
+pairs of an input and a tap meet no output at all. But inputs with the same i % stride are met
+by the same taps, so each such phase of the inputs is a convolution with those taps alone.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+from nn.kernels.direct import convolve
+
+
+def _phases(size, K, stride, before, dilation):
+    """One axis: for each phase its first input, its taps, and `before` and dilation in o.
+
+    Of the inputs i = first + m·stride, tap p meets the outputs o = m + shift(p), with
+
+        shift(p) = (first + before − p·dilation) / stride
+
+    for those p that leave no remainder. As a convolution over o has rising taps, the last p is
+    its first tap, and stands at −shift(p) zeros before.
+    """
+    for first in range(min(stride, size)):
+        taps = [p for p in range(K) if (first + before - p * dilation) % stride == 0][::-1]
+        if taps:
+            shift = (first + before - taps[0] * dilation) // stride
+            yield first, taps, -shift, dilation // math.gcd(dilation, stride)
+
+
+def backward_input(dy, w, stride, before, dilation, dx):
+    """dx(i) = Σ_p dy(o) @ w(p)ᵀ over the taps with o·stride + p·dilation − before = i.
+
+    dy (N, *S_out, groups · outputs), w (P, Q, R, C, groups, outputs). dx (N, T, H, W, groups · C)
+    must be zero where no tap meets an input, which happens when the stride exceeds the kernel.
+    """
+    axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
+    for phase in itertools.product(*(_phases(*axis) for axis in axes)):
+        first, taps, before, dilation = zip(*phase, strict=True)
+        part = w[np.ix_(*taps)].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
+        convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)
