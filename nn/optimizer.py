@@ -63,7 +63,7 @@ class Optimizer:
         self.steps += 1
         memories = iter(self.memory)
         for group in self.groups:
-            lr = self.lr * group["proportion"]
+            lr = float(self.lr) * group["proportion"]  # a NumPy number would widen float32
             for parameter in group["parameters"]:
                 memory = next(memories)
                 if parameter.trainable and parameter.has_grad:
@@ -111,7 +111,7 @@ class Optimizer:
 
     def _in_groups(self, parameters):
         """A list of parameters is one group without settings of its own."""
-        given = list(parameters)
+        given = list(parameters) if np.iterable(parameters) else [parameters]
         groups = given if given and isinstance(given[0], dict) else [{"parameters": given}]
         for group in groups:
             if not isinstance(group, dict) or "parameters" not in group:

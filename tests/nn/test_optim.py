@@ -278,6 +278,7 @@ IMPOSSIBLE = {
     r"Parameter\(3,\) float64 is given twice": lambda p: SGD([p, parameter(), p], lr=0.1),
     "given twice": lambda p: SGD([{"parameters": [p]}, {"parameters": [p]}], lr=0.1),
     "expected parameters, .* got Linear": lambda p: SGD([nn.Linear(2, 3)], lr=0.1),
+    "expected parameters, .* got Conv2d": lambda p: SGD(nn.Conv2d(3, 4, 3), lr=0.1),
     "expected parameters, .* got dict": lambda p: SGD([p, {"parameters": []}], lr=0.1),
     "expected groups like .* got Parameter": lambda p: SGD([{"parameters": []}, p], lr=0.1),
     "expected groups like .* got dict": lambda p: SGD([{"params": [p]}], lr=0.1),

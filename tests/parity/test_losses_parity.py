@@ -99,6 +99,31 @@ def test_binary_cross_entropy(pos_weight, shape, dtype, tolerance):
     assert_same(ours, theirs, logits, targets, torch.from_numpy(targets), tolerance)
 
 
+@on_both_dtypes
+@pytest.mark.parametrize("seed", range(12))
+def test_drawn_shapes_and_options(seed, dtype, tolerance):
+    rng = np.random.default_rng(seed)
+    K = int(rng.integers(2, 9))
+    leading = tuple(rng.integers(1, 6, rng.integers(1, 4)))
+    x = (rng.uniform(0.1, 5) * rng.standard_normal((*leading, K))).astype(dtype)
+    t = rng.standard_normal(x.shape).astype(dtype)
+    delta, smoothing = float(rng.uniform(0.1, 2)), float(rng.uniform(0, 0.5))
+    weight = rng.uniform(0.1, 3, K).astype(dtype)
+    ids = rng.integers(0, K, leading)
+    their_weight, their_ids = torch.from_numpy(weight), torch.from_numpy(ids)
+    yes = rng.random(x.shape).astype(dtype)
+    for ours, theirs, target in (
+        (nn.L1Loss(), torch.nn.L1Loss(), t),
+        (nn.MSELoss(), torch.nn.MSELoss(), t),
+        (nn.HuberLoss(delta), torch.nn.HuberLoss(delta=delta), t),
+        (nn.BCEWithLogitsLoss(weight), torch.nn.BCEWithLogitsLoss(pos_weight=their_weight), yes),
+    ):
+        assert_same(ours, theirs, x, target, torch.from_numpy(target), tolerance)
+    ours = nn.CrossEntropyLoss(smoothing, weight)
+    theirs = torch.nn.CrossEntropyLoss(their_weight, label_smoothing=smoothing)
+    assert_same(ours, theirs, x, ids, their_ids, tolerance)
+
+
 # ---- against expressions in PyTorch's own differentiation -----------------------------------
 
 
