@@ -11,9 +11,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules):
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: item {i} is a {type(module).__name__}, not a Module")
+        _check_modules("Sequential", modules)
         self.modules = list(modules)
 
     def forward(self, x):
@@ -32,10 +30,12 @@ class Sequential(Module):
         return backward_to_parameters(first, dy)
 
     def named_children(self):
-        return ((str(i), module) for i, module in enumerate(self.modules))
+        """As for any module, but those in the row are called "0", not "modules.0"."""
+        for name, module in super().named_children():
+            yield name.removeprefix("modules."), module
 
     def describe(self):
-        return "Sequential"
+        return type(self).__name__
 
     def __len__(self):
         return len(self.modules)
@@ -61,9 +61,12 @@ class Residual(Module):
         dx = body.backward(dy) + shortcut.backward(dy)        or + dy, for the identity
 
     The straight way hands dy on undiminished, however deep the stack: that is its point.
+
+    Raises ValueError in forward if the two ways end in different shapes.
     """
 
     def __init__(self, *body, shortcut=None):
+        _check_modules("Residual", body if shortcut is None else (*body, shortcut))
         self.body = body[0] if len(body) == 1 else Sequential(*body)
         self.shortcut = shortcut
 
@@ -79,10 +82,19 @@ class Residual(Module):
 
     def backward(self, dy, need_input_grad=True):
         # Modules take back in the opposite order of forward: the shortcut came last.
-        straight = dy if self.shortcut is None else self.shortcut.backward(dy)
         if not need_input_grad:
-            return backward_to_parameters(self.body, dy)
+            for way in (self.shortcut, self.body):
+                if way is not None:
+                    backward_to_parameters(way, dy)
+            return None
+        straight = dy if self.shortcut is None else self.shortcut.backward(dy)
         return self.body.backward(dy) + straight
 
     def describe(self):
         return "Residual"
+
+
+def _check_modules(name, items):
+    for i, item in enumerate(items):
+        if not isinstance(item, Module):
+            raise TypeError(f"{name}: item {i} is a {type(item).__name__}, not a Module")

@@ -36,13 +36,15 @@ def inference():
 class Parameter:
     """An array that is learned, and the gradient of the loss for it.
 
-    - `data`: the values. Optimisers and loading write into it in place.
+    - `data`: the values, floats (whole numbers become float32). Optimisers and loading write
+      into it in place.
     - `grad`: the gradient, of the same shape; zeros until a backward adds to it.
     - `trainable`: set it to False to freeze: no gradient is computed, no step is taken.
     """
 
     def __init__(self, data, trainable=True):
-        self.data = np.asarray(data)
+        data = np.asarray(data)
+        self.data = data.astype(np.float32) if data.dtype.kind in "iub" else data
         self.trainable = trainable
         self._grad = None
 
@@ -103,9 +105,9 @@ class Module:
       gradient of each parameter, and returns the gradient of each argument of forward, in
       order: bare if there is one, None for masks and ids.
 
-    Parameters, and modules inside modules, are found among the attributes; lists and tuples
-    of modules count too. Arrays that belong to the state but are not learned (running
-    averages) are named in the class attribute `buffers`.
+    Parameters, and modules inside modules, are found among the attributes; modules also in
+    lists and tuples, but not in dicts, nor in lists of lists. Arrays that belong to the state
+    but are not learned (running averages) are named in the class attribute `buffers`.
     """
 
     training = True
@@ -236,14 +238,16 @@ class Module:
             parameter.zero_grad()
 
     def astype(self, dtype):
-        """Turn parameters, their gradients and buffers into `dtype`, in place; returns self."""
+        """Turn parameters, their gradients and float buffers into `dtype`; returns self."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             if parameter.has_grad:
                 parameter.grad = parameter.grad.astype(dtype)
         for _, module in self.named_modules():
             for name in module.buffers:
-                setattr(module, name, getattr(module, name).astype(dtype))
+                array = getattr(module, name)
+                if array.dtype.kind == "f":  # what is counted stays whole
+                    setattr(module, name, array.astype(dtype))
         return self
 
     def state_dict(self):
@@ -291,21 +295,24 @@ class Module:
         return summary(self, input_shape)
 
     def __repr__(self):
-        lines = _tree_lines(self, "", 0)
+        lines = _tree_lines(self, "", 0, set())
         if len(lines) == 1:
             return lines[0]
         return "\n".join([*lines, f"{self.num_parameters:,} parameters"])
 
 
-def _tree_lines(module, name, depth):
+def _tree_lines(module, name, depth, shown):
     line = "  " * depth + (f"{name}: " if name else "") + module.describe()
+    if module in shown:
+        return [line + "  shared, counted above"]
+    shown.add(module)
     own = [(n, v) for n, v in vars(module).items() if isinstance(v, Parameter)]
     if own:
         shapes = ", ".join(f"{n} {v.shape}" + ("" if v.trainable else " frozen") for n, v in own)
         line += f"  {shapes}  = {sum(v.size for _, v in own):,}"
     lines = [line]
     for child_name, child in module.named_children():
-        lines += _tree_lines(child, child_name, depth + 1)
+        lines += _tree_lines(child, child_name, depth + 1, shown)
     return lines
 
 

@@ -350,3 +350,61 @@ def test_a_module_without_forward_says_so():
         nn.Module()(1)
     with pytest.raises(NotImplementedError, match="Module has no backward"):
         nn.Module().backward(1)
+
+
+# ---- kinds of numbers, and what repr shows ---------------------------------------------------
+
+
+def test_whole_numbers_become_floats_where_they_are_learned_only():
+    """A gradient added to an integer array would be cut to 0."""
+    assert nn.Parameter([2, 3]).data.dtype == np.float32
+    assert nn.Parameter(np.float64([2, 3])).data.dtype == np.float64
+    module = Twice()
+    module.calls[:] = 7
+    module.astype(np.float64)
+    assert module.gain.data.dtype == np.float64
+    assert module.calls.dtype == np.int64 and module.calls[0] == 7
+
+
+def test_repr_shows_a_shared_module_once():
+    layer = nn.Linear(4, 4, rng=0)
+    lines = repr(nn.Sequential(layer, nn.Tanh(), layer)).splitlines()
+    assert lines[1] == "  0: Linear(4, 4)  weight (4, 4), bias (4,)  = 20"
+    assert lines[3] == "  2: Linear(4, 4)  shared, counted above"
+    assert lines[4] == "20 parameters"
+
+
+def test_a_subclass_of_sequential_may_hold_more():
+    class Named(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 3, rng=0), nn.Tanh())
+            self.head = nn.Linear(3, 1, bias=False, rng=1)
+
+    model = Named()
+    assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias", "head.weight"]
+    assert repr(model).splitlines()[0] == "Named"
+
+
+def test_residual_takes_modules_only():
+    with pytest.raises(TypeError, match="Residual: item 0 is a type, not a Module"):
+        nn.Residual(nn.ReLU)
+    with pytest.raises(TypeError, match="Residual: item 1 is a int, not a Module"):
+        nn.Residual(nn.ReLU(), shortcut=1)
+
+
+def test_a_residual_whose_input_gradient_nobody_needs():
+    """Both ways still get their parameter gradients; one module on both takes back in order."""
+    shared = nn.Linear(3, 3, rng=0)
+    x, dy = array(5, 3), array(5, 3, seed=1)
+    grads = []
+    for need in (True, False):
+        block = nn.Residual(shared, nn.Tanh(), shortcut=nn.Sequential(shared)).astype(np.float64)
+        block.zero_grad()
+        block(x)
+        dx = block.backward(dy, need_input_grad=need)
+        assert (dx is not None) == need
+        grads.append([p.grad for p in block.parameters()])
+    h = np.tanh(x @ shared.weight.data + shared.bias.data)
+    dw = x.T @ (dy + dy * (1 - h**2))
+    for weight_grad, _ in grads:
+        assert np.allclose(weight_grad, dw)
