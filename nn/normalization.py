@@ -14,11 +14,20 @@ import numpy as np
 from nn.module import Module, Parameter
 
 
+def mean_over(a, axes):
+    """The mean over `axes`, which are kept with length 1.
+
+    Summed in float64: a float32 sum of the million values of a channel is right to three or four
+    digits only, since each value is rounded to what the sum so far can hold.
+    """
+    return a.mean(axis=axes, keepdims=True, dtype=np.float64).astype(a.dtype)
+
+
 def standardize(x, axes, eps):
     """x̂ = (x − mean) · r with r = 1/√(var + ε), over `axes`; returns x̂, r, mean and var."""
-    mean = x.mean(axis=axes, keepdims=True)
+    mean = mean_over(x, axes)
     centred = x - mean
-    var = np.mean(centred * centred, axis=axes, keepdims=True)
+    var = mean_over(centred * centred, axes)
     r = 1 / np.sqrt(var + np.asarray(eps, x.dtype))
     return centred * r, r, mean, var
 
@@ -33,8 +42,8 @@ def standardize_backward(dx_hat, x_hat, r, axes):
     What is left is orthogonal to a shift and to a stretch of x, which x̂ does not notice. The
     chapter on normalisation derives it step by step.
     """
-    mean = dx_hat.mean(axis=axes, keepdims=True)
-    along = np.mean(dx_hat * x_hat, axis=axes, keepdims=True)
+    mean = mean_over(dx_hat, axes)
+    along = mean_over(dx_hat * x_hat, axes)
     return r * (dx_hat - mean - x_hat * along)
 
 
@@ -57,9 +66,9 @@ class _Norm(Module):
         """Add dγ and dβ, return dx̂ = dy · γ."""
         others = tuple(range(dy.ndim - 1))
         if self.weight.trainable:
-            self.weight.add_grad(np.sum(dy * x_hat, axis=others))
+            self.weight.add_grad(np.sum(dy * x_hat, axis=others, dtype=np.float64))
         if self.bias.trainable:
-            self.bias.add_grad(dy.sum(axis=others))
+            self.bias.add_grad(np.sum(dy, axis=others, dtype=np.float64))
         return dy * self.weight.data
 
 

@@ -169,6 +169,20 @@ def test_large_means_in_float32():
     np.testing.assert_allclose(y, exact, atol=2e-3)
 
 
+def test_long_sums_in_float32():
+    """Of the values of a channel, added up one by one in float32, the last would be rounded to
+    what the sum can hold: a mean off by 1e-4, a variance off by 1e-3."""
+    x = (5 + normal(1_000_000, 2)).astype(np.float32)
+    norm = nn.BatchNorm(2, momentum=1.0)
+    dy = norm(x)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(norm.running_mean, exact.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(norm.running_var, exact.var(0), rtol=1e-5)
+    norm.backward(dy)
+    np.testing.assert_allclose(norm.weight.grad, len(x), rtol=1e-4)  # Σ x̂²
+    np.testing.assert_allclose(norm.bias.grad, 0, atol=2)  # Σ x̂
+
+
 def test_errors_of_norms():
     assert error_of(nn.BatchNorm(3), normal(4, 5)) == (
         "BatchNorm(3): expected 3 channels on the last axis, got (4, 5)"
