@@ -1,7 +1,7 @@
 """Train the article's network on real video files and see how well it names unseen clips.
 
-With no arguments it draws its own folder of mp4 clips, trains for about a minute and leaves a
-report with pictures in runs/. With --data it does the same on clips of your own:
+With no arguments it draws its own folder of mp4 clips, trains for some two minutes and leaves
+a report with pictures in runs/. With --data it does the same on clips of your own:
 
     python examples/classify.py --data DIR          DIR/train/CLASS/* and DIR/test/CLASS/*
     python examples/classify.py --data DIR          DIR/CLASS/*, split three to one
@@ -10,8 +10,10 @@ Ctrl-C saves; `--resume` goes on from there as if never interrupted.
 """
 
 import argparse
+import shlex
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import video
@@ -19,11 +21,16 @@ from video import models
 from video.tasks import classification
 
 
-def whole(text):
+def whole(text, least=1):
     """A whole number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
     return int(text)
+
+
+def whole_or_none(text):
+    """A whole number of at least 0, for argparse."""
+    return whole(text, least=0)
 
 
 def rate(text):
@@ -76,10 +83,10 @@ def arguments():
     )
     add("--batch-size", type=whole, default=defaults.batch_size, help="(%(default)s)")
     add("--lr", type=rate, default=defaults.lr, help="learning rate, at its peak (%(default)s)")
-    add("--seed", type=int, default=0, help="(%(default)s)")
+    add("--seed", type=whole_or_none, default=0, help="(%(default)s)")
     add(
         "--workers",
-        type=int,
+        type=whole_or_none,
         default=defaults.workers,
         help="threads that decode ahead (%(default)s)",
     )
@@ -92,9 +99,15 @@ def arguments():
         metavar="DIR",
         help="go on with the run in DIR, in --out, or with the latest in runs/",
     )
+    add("--skip-bad", action="store_true", help="leave out clips that cannot be read, and say so")
     options = parser.parse_args()
-    if len(options.size) > 2:
-        parser.error(f"--size: one or two numbers, got {len(options.size)}")
+    if len(options.size) > 2 or min(options.size) < 4:
+        parser.error("--size: one or two numbers of at least 4 pixels")
+    if options.resume is not None:
+        given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
+        extra = [f"--{name.replace('_', '-')}" for name in given if name not in ("resume", "out")]
+        if extra:
+            parser.error(f"--resume takes its settings from the run; leave out {', '.join(extra)}")
     return options
 
 
@@ -104,18 +117,22 @@ def settings_and_directory(options):
         directory = Path(options.resume or options.out or latest_run())
         return classification.Settings.load(directory), directory
     directory = options.out or Path("runs") / time.strftime("classify-%Y%m%d-%H%M%S")
-    size = options.size if len(options.size) == 2 else list(options.size) * 2
+    if (directory / "settings.json").exists():
+        raise FileExistsError(f"{directory}: holds a run; --resume it, or name another --out")
+    data = options.data or synthetic_folder(directory.parent, options.clips, options.seed)
+    height, width = options.size if len(options.size) == 2 else list(options.size) * 2
     settings = classification.Settings(
-        data=options.data or str(synthetic_folder(directory.parent, options.clips, options.seed)),
+        data=str(Path(data).resolve()),
         group=options.group,
         recipe=options.recipe,
         epochs=options.epochs,
         frames=options.frames,
-        size=tuple(size),
+        size=(height, width),
         batch_size=options.batch_size,
         lr=options.lr,
         seed=options.seed,
         workers=options.workers,
+        skip_bad=options.skip_bad,
     )
     return settings, directory
 
@@ -127,33 +144,38 @@ def synthetic_folder(parent, clips, seed):
 
 
 def latest_run():
-    runs = sorted(Path("runs").glob("classify-*/settings.json"), key=lambda p: p.stat().st_mtime)
+    runs = sorted(Path("runs").glob("classify-*/last.npz"), key=lambda p: p.stat().st_mtime)
     if not runs:
-        raise FileNotFoundError("runs/: no run to resume; name one: --resume DIR")
+        raise FileNotFoundError("runs/: nothing to resume here; name the run: --resume DIR")
     return runs[-1].parent
 
 
-def main():
-    options = arguments()
+def main(options):
     settings, directory = settings_and_directory(options)
     train, test = classification.open_folders(settings, cache=directory.parent / "cache")
     settings.settle(len(train))
-    settings.save(directory)
+    train_loader, glimpses, test_loader = classification.loaders(train, test, settings)
     print(
         f"{len(train)} training and {len(test)} test clips of {len(train.classes)} classes: "
         f"{', '.join(train.classes)}"
     )
-    for clips in (train, test):
-        clips.check()  # decodes every clip once, ahead; a bad file is named before training
-    train_loader, glimpses, test_loader = classification.loaders(train, test, settings)
 
     model = models.FrameCNN(len(train.classes), settings.size, settings.frames, rng=settings.seed)
-    print(model)
     steps = settings.epochs * len(train_loader)
     trainer = classification.new_trainer(model, steps, settings, directory)
-    if options.resume is not None:
+    if options.resume is None:
+        settings.save(directory)  # not before: what cannot start leaves nothing behind
+        print(model)
+    else:
         trainer.resume()
-    trainer.fit(train_loader, glimpses, epochs=settings.epochs, monitor=False)
+        done = len(trainer.history)
+        print(f"Going on with {directory} after {done} of {settings.epochs} epochs.")
+    print("val is a quick look at few frames of each test clip; nothing is chosen by it.")
+    try:
+        trainer.fit(train_loader, glimpses, epochs=settings.epochs, monitor=False)
+    except KeyboardInterrupt:
+        print(f"Go on with: python examples/classify.py --resume {shlex.quote(str(directory))}")
+        raise
 
     classification.save_model(model, directory, train, settings)
     probabilities, labels = classification.judge(model, test_loader)
@@ -166,10 +188,11 @@ def main():
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        main()
+        main(arguments())
     except KeyboardInterrupt:
-        print("Stopped. Go on with: python examples/classify.py --resume")
+        print("Stopped.")
         sys.exit(130)
     except (OSError, ValueError, FloatingPointError, video.VideoError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}".replace('on_error="skip"', "--skip-bad"))

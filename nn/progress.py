@@ -76,14 +76,22 @@ def bar(title, total, done=0, quiet=False):
 
 
 def words(values):
-    """{"lr": "0.01", "train_loss": "1.234"}: for the bar and the line of an epoch."""
+    """{"lr": "0.01", "train_loss": "1.23"}: for the bar and the line of an epoch."""
     return {
-        name: f"{value:.1f}" if name == "seconds" else f"{value:.4g}"
+        name: f"{value:.1f}" if name == "seconds" else f"{value:.3g}"
         for name, value in values.items()
     }
 
 
 def epoch_line(entry, epochs):
-    """One line per epoch, which stays on the terminal and in a log."""
-    shown = words({k: v for k, v in entry.items() if k not in ("epoch", "step")})
-    return f"epoch {entry['epoch']}/{epochs}  " + "  ".join(f"{k} {v}" for k, v in shown.items())
+    """One line for an epoch, which stays on the terminal and in a log, with the time left."""
+    shown = words({k: v for k, v in entry.items() if k not in ("epoch", "step", "seconds")})
+    minutes, seconds = divmod(round(entry["seconds"] * (epochs - entry["epoch"])), 60)
+    scores = "  ".join(f"{name} {value}" for name, value in shown.items())
+    return f"epoch {entry['epoch']}/{epochs}  {scores}  {minutes}:{seconds:02d} left"
+
+
+def is_told(epoch, epochs, most=60):
+    """Of many short epochs, only so many get a line: evenly spaced ones, and the last."""
+    every = -(-epochs // most)
+    return epoch % every == 0 or epoch == epochs

@@ -185,7 +185,7 @@ class Trainer:
             raise ValueError(f"fit: monitor={monitor!r} is none of {', '.join(entry)}")
         if monitor and self.progress.is_best(monitor) and self.directory:
             checkpoint.save(self.model, self.directory / "best.npz", **self.best)
-        if not quiet:
+        if not quiet and progress.is_told(entry["epoch"], epochs):
             tqdm.write(progress.epoch_line(entry, epochs))
 
     def _scores(self, loss, outputs, labels):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from video.writer import write
 
@@ -35,6 +36,7 @@ def learning_curves(history, path, labels=("training", "test"), chance=None):
             axis.set_ylim(0, 1.02)
             if chance is not None:
                 axis.axhline(chance, color="gray", linestyle=":", label="commonest class")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
         axis.set_ylabel(quantity)
         axis.grid(alpha=0.3)
@@ -49,6 +51,7 @@ def confusion_matrix(matrix, classes, path):
     are counts.
     """
     matrix = np.asarray(matrix)
+    classes = [short(name) for name in classes]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     K = len(classes)
     side = 2.2 + 0.48 * K
@@ -68,10 +71,11 @@ def confusion_matrix(matrix, classes, path):
 
 
 def contact_sheet(frames, truths, answers, classes, path, confidences=None, columns=8, dpi=100):
-    """One frame of each clip with truth and answer below, green if right, as a PNG.
+    """One frame of each clip with the answer above it, green if right, as a PNG.
 
     frames: uint8 images (H, W, 3), sizes may differ; truths, answers: class ids.
     """
+    classes = [short(name) for name in classes]
     rows = -(-len(frames) // columns)
     figure = Figure(figsize=(1.7 * columns, 1.8 * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
@@ -86,6 +90,11 @@ def contact_sheet(frames, truths, answers, classes, path, confidences=None, colu
         caption = answer if right else f"{answer}\nis {classes[truths[i]]}"
         axis.set_title(caption, color=RIGHT if right else WRONG, fontsize=9)
     return _save(figure, path, dpi)
+
+
+def short(name, most=18):
+    """A class name that fits beside a picture."""
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _save(figure, path, dpi=100):
@@ -124,9 +133,9 @@ def draw_probabilities(frame, probabilities, classes, truth=None, most=5):
     The bar of the true class is green if `truth` is given; a wrong leading answer is red.
     """
     order = np.argsort(probabilities)[::-1][:most]
-    height, bar = 14, 70
+    height, bar = 13, 50
     top = len(frame) - (height + 2) * len(order) - 4
-    box = frame[top - 4 :, : bar + 110]
+    box = frame[top - 4 :, : bar + 130]
     box[...] = box // 3
     for rank, k in enumerate(order):
         row = top + rank * (height + 2)
@@ -134,7 +143,8 @@ def draw_probabilities(frame, probabilities, classes, truth=None, most=5):
         if truth is not None:
             colour = (90, 210, 120) if k == truth else (230, 90, 90) if rank == 0 else colour
         frame[row + 2 : row + height - 2, 4 : 5 + round(bar * float(probabilities[k]))] = colour
-        draw_text(frame, classes[k], row, bar + 10, colour, height)
+        label = f"{100 * float(probabilities[k]):3.0f} %  {short(classes[k])}"
+        draw_text(frame, label, row, bar + 8, colour, height)
 
 
 def annotated_video(path, clips, classes, fps=15, size=(240, 320), still=0.6):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,12 +128,57 @@ def test_stopped_by_ctrl_c_and_resumed_it_is_the_same_run(finished, clips, tmp_p
     [
         (["--data", "nowhere"], "nowhere"),
         (["--data", "empty"], "empty: expected one folder per class"),
+        (["--data", "half"], "half: train and test belong together"),
         (["--resume", "nowhere"], "nothing to resume"),
+        (["--resume"], "nothing to resume here"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "half" / "train" / "red").mkdir(parents=True)
     process = run("classify.py", *arguments, cwd=tmp_path)
     assert process.returncode == 1
     assert message in process.stderr and "Traceback" not in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()  # what cannot start leaves nothing behind
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--epochs", "0"], ["--lr", "nan"], ["--size", "3"], ["--resume", "x", "--epochs", "3"]],
+)
+def test_impossible_options_are_refused(tmp_path, arguments):
+    process = run("classify.py", *arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert "error: " in process.stderr and "Traceback" not in process.stderr
+
+
+def test_a_finished_run_is_not_written_over(finished, clips):
+    _, folder = finished
+    before = (folder / "model.npz").read_bytes()
+    process = run("classify.py", "--data", clips, "--out", folder, *SMALL, cwd=folder.parent)
+    assert process.returncode == 1 and "holds a run" in process.stderr
+    assert (folder / "model.npz").read_bytes() == before
+
+
+def test_bad_clips_are_named_before_training_or_left_out(clips, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(clips, data)
+    for name in ("red", "blue"):
+        (data / name / "0_broken.mp4").write_text("no video")
+    common = ["--data", data, "--out", tmp_path / "run", *SMALL[2:], "--epochs", "1"]
+    process = run("classify.py", *common, cwd=tmp_path)
+    assert process.returncode == 1
+    assert process.stderr.count("0_broken.mp4") >= 2 and "--skip-bad" in process.stderr
+    assert not (tmp_path / "run").exists()
+    process = run("classify.py", *common, "--skip-bad", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count("left out: ") == 2
+
+
+def test_predict_goes_on_after_a_clip_that_is_missing(finished, clips):
+    _, folder = finished
+    process = run("predict.py", "nowhere.mp4", clips / "blue" / "1_2.mp4", "--weights",
+                  folder / "model.npz", cwd=folder)  # fmt: skip
+    assert process.returncode == 1
+    assert "nowhere.mp4" in process.stderr and "1_2.mp4: blue" in process.stdout

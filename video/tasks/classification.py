@@ -8,6 +8,7 @@ spaced frames.
 """
 
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Settings:
     lr: float = 1e-3
     seed: int = 0
     workers: int = 2
+    skip_bad: bool = False
 
     def settle(self, clips):
         """Decide what was left open, now that the number of training clips is known."""
@@ -57,8 +59,11 @@ class Settings:
         path = Path(directory) / "settings.json"
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file, so there is nothing to resume")
-        values = json.loads(path.read_text())
-        return cls(**{**values, "size": tuple(values["size"])})
+        try:
+            values = json.loads(path.read_text())
+            return cls(**{**values, "size": tuple(values["size"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no settings of a run ({error})") from error
 
 
 # ---- data -------------------------------------------------------------------------------
@@ -72,15 +77,44 @@ def open_folders(settings, cache=None):
     """
     root = Path(settings.data)
     options = dict(frames=settings.frames, size=settings.size, cache=cache, seed=settings.seed)
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        train = video.VideoFolder(root / "train", **options)
-        test = video.VideoFolder(root / "test", classes=train.classes, **options)
+    options["on_error"] = "skip" if settings.skip_bad else "raise"
+    parts = [(root / name).is_dir() for name in ("train", "test")]
+    if all(parts):
+        train = _open(root / "train", **options)
+        test = _open(root / "test", classes=train.classes, **options)
+        folders = [train, test]
+    elif any(parts):
+        raise ValueError(f"{root}: train and test belong together, only one of the two is there")
     else:
-        whole = video.VideoFolder(root, **options)
-        train, test = video.split(whole, (0.75, 0.25), group=settings.group, seed=settings.seed)
+        folders = [_open(root, **options)]
+    _check(folders)
+    if len(folders) == 1:
+        train, test = video.split(*folders, (0.75, 0.25), group=settings.group, seed=settings.seed)
     if len(train.classes) < 2:
         raise ValueError(f"{root}: one class only, {train.classes[0]!r}: nothing to tell it from")
+    for name in sorted(set(range(len(train.classes))) - {label for _, label in test.samples}):
+        warnings.warn(f"{root}: no test clips of {train.classes[name]!r}", stacklevel=2)
     return train, test
+
+
+def _open(root, **options):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*one class only")  # an error, further on
+        return video.VideoFolder(root, **options)
+
+
+def _check(folders):
+    """Decode every clip once, ahead of training; all that cannot be read is named at once."""
+    faults = []
+    for clips in folders:
+        for path, reason in clips.skipped:
+            warnings.warn(f"left out: {path}: {reason}", stacklevel=2)
+        try:
+            clips.check()
+        except video.VideoError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults) + '\n(on_error="skip" leaves such clips out)')
 
 
 def preprocessing(settings):
@@ -214,10 +248,11 @@ def report(directory, model, train, test, probabilities, labels, history, settin
     metrics = {
         "accuracy": float(np.mean(answers == labels)),
         "commonest_class": baseline,
-        "per_class": dict(
-            zip(classes, (matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)), strict=True)
-        ),
-        "confusion_matrix": matrix.tolist(),
+        "per_class": {  # null for a class without test clips
+            name: row[k] / sum(row) if sum(row) else None
+            for k, (name, row) in enumerate(zip(classes, matrix.tolist(), strict=True))
+        },
+        "confusion_matrix": matrix.tolist(),  # rows: the truth; columns: the answers
         "classes": classes,
         "training_clips": len(train),
         "test_clips": len(test),
@@ -243,7 +278,7 @@ def playing(model, test, labels, most=6, seconds=4.0):
         T = min(len(shown), len(small))
         probabilities = running_prediction(model, small[:T])
         truth = int(labels[i])
-        yield f"{path.name}: {test.classes[truth]}", shown[:T], probabilities, truth
+        yield f"{path.name}   truth: {test.classes[truth]}", shown[:T], probabilities, truth
 
 
 def save_model(model, directory, train, settings):
