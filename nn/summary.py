@@ -23,7 +23,7 @@ def summary(model, input_shape):
       pools do beside them is left out;
     - saved: what its forward keeps until backward; an array that several modules keep is counted
       in the first row, and parameters are not counted. Dropout is off here; in training it keeps
-      as much as its input.
+      as much as its input. Inside `nn.inference()` nothing is saved, so nothing is shown.
 
     The model runs once, on zeros, as in use (`eval()`); afterwards it is as it was. Raises
     ValueError if the model takes several inputs, or if the shape does not fit a layer.
