@@ -75,15 +75,26 @@ def measure(row, sides, rounds):
     }
 
 
-def main():
+def parse(arguments=None):
+    """The options of the command line; all groups of rows when none is named."""
     parser = argparse.ArgumentParser(prog="python -m nn.bench", description=__doc__)
     groups = sorted({row.group for row in ROWS})
-    parser.add_argument("group", nargs="*", choices=groups, default=groups, help="what to time")
+    known = ", ".join(groups)
+    parser.add_argument("group", nargs="*", help=f"what to time: {known}; all by default")
     parser.add_argument("--quick", action="store_true", help="two rounds instead of seven")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for each side")
     parser.add_argument("--json", metavar="FILE", help="write the results there as well")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    # argparse's own `choices` would refuse the empty list that nargs="*" gives.
+    for group in options.group:
+        if group not in groups:
+            parser.error(f"no group {group!r}; there are {known}")
+    options.group = options.group or groups
+    return options
 
+
+def main():
+    options = parse()
     names = ["backreel"]
     if importlib.util.find_spec("torch"):
         names += ["torch plain", "torch channels last"]
