@@ -22,8 +22,8 @@ def split(dataset, fractions, group=None, seed=0):
     and altogether (see `_choose`). A part left without a class is warned about.
 
     Works on any data set with `samples` [(path, label)], `classes` and `subset(indices)`.
-    Raises ValueError for fewer groups than parts, for an expression that matches no file, and
-    for a part that would be empty.
+    Raises ValueError for fewer groups than parts, for what is no expression or matches no file,
+    and for a part that would be empty.
     """
     fractions = np.asarray(fractions, dtype=np.float64)
     if fractions.ndim != 1 or not (fractions > 0).all() or abs(fractions.sum() - 1) > 1e-6:
@@ -32,7 +32,7 @@ def split(dataset, fractions, group=None, seed=0):
     groups = _groups([Path(path).name for path, _ in dataset.samples], group)
     if len(groups) < len(fractions):
         raise ValueError(
-            f"{len(groups)} groups of clips cannot fill {len(fractions)} parts: "
+            f"{_several(len(groups), 'group')} of clips cannot fill {len(fractions)} parts: "
             f"groups stay whole ({', '.join(map(repr, list(groups)[:3]))})"
         )
     K = len(dataset.classes)
@@ -53,14 +53,14 @@ def split(dataset, fractions, group=None, seed=0):
         if not indices:
             raise ValueError(
                 f"part {s} (fraction {fractions[s]:g}) would be empty: "
-                f"{len(groups)} groups of clips are too few for it"
+                f"{_several(len(groups), 'group')} of clips cannot fill it"
             )
         present = {dataset.samples[i][1] for i in indices}
         missing = [name for k, name in enumerate(dataset.classes) if k not in present]
         if missing:
             told = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             warnings.warn(
-                f"part {s} of the split has no clip of {len(missing)} classes: {told}",
+                f"part {s} of the split has no clip of {_several(len(missing), 'class')}: {told}",
                 stacklevel=2,
             )
         parts.append(dataset.subset(indices))
@@ -85,6 +85,12 @@ def _choose(counts, fractions, order):
     return part_of
 
 
+def _several(count, word):
+    """1 group, 2 groups, 3 classes."""
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending}"
+
+
 def _groups(names, group):
     """{key: [indices]}, keys in the order they are met; see `split` for what a key is."""
     if group is None:
@@ -92,14 +98,18 @@ def _groups(names, group):
     elif callable(group):
         keys = [group(name) for name in names]
     else:
-        matches = [re.search(group, name) for name in names]
+        try:
+            expression = re.compile(group)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"group {group!r} is no regular expression: {error}") from None
+        matches = [expression.search(name) for name in names]
         alone = [name for name, match in zip(names, matches, strict=True) if match is None]
         if len(alone) == len(names):
             raise ValueError(f"group {group!r} matches no file name, such as {names[0]!r}")
         if alone:
             warnings.warn(
-                f"group {group!r} does not match {len(alone)} file names, such as {alone[0]!r}: "
-                "each of these stands alone",
+                f"group {group!r} does not match {_several(len(alone), 'file name')}, such as "
+                f"{alone[0]!r}: what does not match stands alone",
                 stacklevel=3,
             )
         keys = [

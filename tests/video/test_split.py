@@ -51,7 +51,7 @@ def test_parts_share_neither_clips_nor_recordings(counts, fractions, recordings,
         try:
             parts = split(data, fractions, group=r"^rec\d+", seed=seed)
         except ValueError as error:
-            assert "groups of clips" in str(error)  # too few: never torn apart instead
+            assert "of clips cannot fill" in str(error)  # too few: never torn apart instead
             return
     assert sorted(s for part in parts for s in part.samples) == sorted(data.samples)
     groups = [{re.search(r"rec\d+", path).group() for path, _ in part.samples} for part in parts]
@@ -134,6 +134,12 @@ def test_what_cannot_be_divided_is_said():
         split(data, (0.4, 0.3, 0.3), group=r"^rec\d+")
     with pytest.raises(ValueError, match=r"'\^take' matches no file name, such as 'rec"):
         split(data, (0.5, 0.5), group="^take")
+    with pytest.raises(ValueError, match="1 group of clips cannot fill 2 parts"):
+        split(data, (0.5, 0.5), group="^rec")
+    with pytest.raises(ValueError, match=r"^group '\(' is no regular expression: missing \)"):
+        split(data, (0.5, 0.5), group="(")
+    with pytest.raises(ValueError, match="group 3 is no regular expression"):
+        split(data, (0.5, 0.5), group=3)
     with pytest.raises(ValueError, match="part 1 .* would be empty"):
         split(listed([10]), (0.98, 0.02))
     for fractions in [(0.5, 0.4), (1.2, -0.2), (), 0.8]:
@@ -144,7 +150,7 @@ def test_what_cannot_be_divided_is_said():
 def test_names_that_do_not_match_and_missing_classes_are_warned_about():
     data = listed([6, 6], recordings=4)
     data.samples.append(("data/class0/other.mp4", 0))
-    with pytest.warns(UserWarning, match="does not match 1 file names, such as 'other.mp4'"):
+    with pytest.warns(UserWarning, match="does not match 1 file name, such as 'other.mp4'"):
         split(data, (0.5, 0.5), group=r"^rec\d+")
-    with pytest.warns(UserWarning, match="no clip of 1 classes: class1"):
+    with pytest.warns(UserWarning, match="no clip of 1 class: class1"):
         split(listed([8, 1]), (0.5, 0.5))
