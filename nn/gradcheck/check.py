@@ -9,6 +9,7 @@ from nn.gradcheck.subject import Problem, Subject
 ALL = 300  # a tensor of so many elements or fewer is checked in full
 SOME = 100  # of a larger one, so many elements and a few random directions
 LARGE = 20_000  # numbers in all inputs and parameters: beyond, random directions alone
+LARGE_NETWORK = 2_000  # the same for modules made of modules, whose forward takes longer
 NUDGES = 3  # how often an element on a kink is tried again close by
 EXCLUDED = 0.05  # the share of a tensor's checks that may stay on a kink
 MANY = 2_000_000  # slopes kept apart by output, for hints
@@ -32,7 +33,8 @@ def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None, **op
     tolerance: what max|a − n| / (max|a| + max|n|) may reach in each tensor. Right gradients
     reach 1e-8 or less, wrong ones seldom stay below 1e-2.
     elements: at most so many elements of each tensor one by one, and random directions for the
-    rest. None: all up to 300, 100 of larger tensors, none of modules above 20,000 numbers.
+    rest. None: all up to 300, 100 of larger tensors, none of modules above 20,000 numbers (2,000
+    of networks made of several modules).
 
     Every float input and every trainable parameter is compared; and the promises are checked
     that training relies on: gradients add up, last in first out, frozen parameters stay out,
@@ -80,12 +82,13 @@ def _check_finite(subject, claims):
 def _compare(subject, claims, rng, tolerance, elements):
     """One Row for each tensor."""
     numbers = sum(tensor.array.size for tensor in subject.tensors)
+    single = not any(subject.module.named_children())
+    large = numbers > (LARGE if single else LARGE_NETWORK)
     comparisons = []
     for tensor in subject.tensors:
-        most = _how_many(tensor.array.size, numbers) if elements is None else elements
+        most = _how_many(tensor.array.size, large) if elements is None else elements
         probes = differences.probes(tensor.array, rng, most, tensor.parameter is None)
         comparisons.append(_Comparison(tensor, probes))
-    single = not any(subject.module.named_children())
     for comparison, claim in zip(comparisons, claims, strict=True):
         comparison.at_this_point(subject, claim, tolerance, single)
     for _ in range(NUDGES):
@@ -98,8 +101,8 @@ def _compare(subject, claims, rng, tolerance, elements):
     return [comparison.row(tolerance) for comparison in comparisons]
 
 
-def _how_many(size, numbers):
-    if numbers > LARGE:
+def _how_many(size, large):
+    if large:
         return 0
     return size if size <= ALL else SOME
 

@@ -2,8 +2,10 @@
 
 import builtins
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -552,3 +554,20 @@ def test_the_report_of_the_game_shows_no_names():
         bug = next(bug for bug in BUGS if bug.name == name)
         report = game.report_of(bug, bug.layers[0])
         assert "FAIL" in report and name not in report
+
+
+# ---- the chapter that leads to a layer of one's own --------------------------------------------
+
+
+def test_the_layer_of_the_chapter_can_be_saved_as_a_file_and_judged(tmp_path, capsys):
+    chapter = Path(__file__).parents[2] / "docs" / "16-write-your-own-layer.md"
+    text = chapter.read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# my_layer\.py\n.*?)```", text, re.DOTALL)
+    (command_line,) = re.findall(r'gradcheck "my_layer\.py:(.*)" --input (.*)', text)
+    file = tmp_path / "my_layer.py"
+    file.write_text(code, encoding="utf-8")
+    call, spec = command_line
+    assert judge(f"{file}:{call}", spec) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("gradients of ScaledSoftplus(3): float64, seed 0\n")
+    assert printed.splitlines()[1] in text  # the head of the table that the chapter shows
