@@ -41,8 +41,9 @@ def count(loader):
 def checked(batch, where):
     """A batch (inputs..., labels) as arrays; ValueError when one of them is not finite."""
     if not is_batch(batch):
-        kind = type(batch).__name__
-        raise TypeError(f"{where}: expected a tuple (inputs..., labels) of arrays, got a {kind}")
+        raise TypeError(
+            f"{where}: expected a tuple (inputs..., labels) of arrays, got {_what_it_is(batch)}"
+        )
     arrays = [np.asarray(array) for array in batch]
     for i, array in enumerate(arrays):
         if not all_finite(array):
@@ -54,6 +55,22 @@ def checked(batch, where):
 def is_batch(value):
     """Is this one batch, (inputs..., labels), and not a loader of batches?"""
     return isinstance(value, tuple | list) and len(value) >= 2 and hasattr(value[0], "dtype")
+
+
+def _what_it_is(value):
+    """In words, with what to do, what was given where a batch was expected."""
+    if isinstance(value, np.ndarray | np.generic):
+        return (
+            f"an array {value.shape}; a loader is a list of batches, and of one batch "
+            "[(x, labels)] would do"
+        )
+    if not isinstance(value, tuple | list):
+        return f"a {type(value).__name__}"
+    kinds = ", ".join(type(item).__name__ for item in value[:5])
+    items = f"a {type(value).__name__} of {len(value)} ({kinds}{', ...' if value[5:] else ''})"
+    if len(value) < 2:
+        return f"{items}: one of inputs and labels is missing"
+    return f"{items}; np.array(...) makes an array of a list"
 
 
 def place_of(loader):

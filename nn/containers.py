@@ -2,12 +2,16 @@
 
 from nn.module import Module, backward_to_parameters
 
+PLACE = "in Sequential, module "
+
 
 class Sequential(Module):
     """Modules in a row: y = f_L(… f_2(f_1(x))).
 
     Backward is the chain rule: the gradient passes through the same modules from the last to
     the first, dy → f_L.backward → … → f_1.backward → dx.
+
+    A ValueError of a module inside says which one it comes from: "in Sequential, module 2: …".
     """
 
     def __init__(self, *modules):
@@ -15,19 +19,32 @@ class Sequential(Module):
         self.modules = list(modules)
 
     def forward(self, x):
-        for module in self.modules:
-            x = module(x)
+        try:
+            for i in range(len(self.modules)):
+                x = self.modules[i](x)
+        except ValueError as error:
+            self._say_where(i, error)
+            raise
         return x
 
     def backward(self, dy, need_input_grad=True):
-        if not self.modules:
-            return dy
-        first, *rest = self.modules
-        for module in reversed(rest):
-            dy = module.backward(dy)
-        if need_input_grad:
-            return first.backward(dy)
-        return backward_to_parameters(first, dy)
+        try:
+            for i in reversed(range(len(self.modules))):
+                if i == 0 and not need_input_grad:
+                    return backward_to_parameters(self.modules[0], dy)
+                dy = self.modules[i].backward(dy)
+        except ValueError as error:
+            self._say_where(i, error)
+            raise
+        return dy
+
+    def _say_where(self, i, error):
+        """Put the number of the module before the error's text: 2, or 2.0 in a row inside."""
+        text = str(error)
+        if isinstance(self.modules[i], Sequential) and text.startswith(PLACE):
+            error.args = (f"{PLACE}{i}.{text.removeprefix(PLACE)}",)
+        else:
+            error.args = (f"{PLACE}{i}: {text}",)
 
     def named_children(self):
         """As for any module, but those in the row are called "0", not "modules.0"."""

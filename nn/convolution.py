@@ -7,21 +7,10 @@ many there are. The arithmetic is in `nn/kernels`: `reference.py` has it as equa
 import numpy as np
 
 from nn import initializers, kernels
+from nn.arguments import expect_gradient, per_axis, whole_number
 from nn.module import Module, Parameter
 
 AXIS_NAMES = {1: "T", 2: "H, W", 3: "T, H, W"}
-
-
-def per_axis(value, axes, name, least=1):
-    """An int, or one int per axis, as a tuple with one entry per axis."""
-    values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value,) * axes
-    whole = all(isinstance(v, int | np.integer) and v >= least for v in values)
-    if len(values) != axes or not whole:
-        raise ValueError(
-            f"{name} must be an integer of at least {least}, or {axes} of them (one for each "
-            f"axis), got {value!r}"
-        )
-    return tuple(int(v) for v in values)
 
 
 class _Conv(Module):
@@ -45,6 +34,9 @@ class _Conv(Module):
     keeps the size; for even kernels the extra zero goes to the end. With groups, the g-th
     share of the input channels feeds the g-th share of the output channels.
 
+    `self.padding` holds a pair (before, after) per axis, as the kernels take it: in the formulas
+    −padding is −before, and 2·padding is before + after. Uneven pairs come from "same" only.
+
     Raises ValueError at construction for sizes that cannot be, and in forward for an input
     with other axes or channels, or too small for the kernel.
     """
@@ -63,15 +55,17 @@ class _Conv(Module):
         bias=True,
         rng=None,
     ):
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = whole_number(self, "in_channels", in_channels)
+        self.out_channels = whole_number(self, "out_channels", out_channels)
+        self.groups = whole_number(self, "groups", groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
                 f"and {out_channels} output channels"
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = per_axis(kernel_size, self.axes, "kernel_size")
-        self.stride = per_axis(stride, self.axes, "stride")
-        self.dilation = per_axis(dilation, self.axes, "dilation")
+        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
+        self.stride = per_axis(self, "stride", stride)
+        self.dilation = per_axis(self, "dilation", dilation)
         self.padding = self._pairs(padding)
 
         rng = np.random.default_rng(rng)
@@ -82,8 +76,12 @@ class _Conv(Module):
 
     def _pairs(self, padding):
         """Padding as one pair (before, after) per axis."""
+        if not isinstance(padding, str):
+            return tuple((p, p) for p in per_axis(self, "padding", padding, least=0))
         if padding != "same":
-            return tuple((p, p) for p in per_axis(padding, self.axes, "padding", least=0))
+            raise ValueError(
+                f'{type(self).__name__}: padding must be integers or "same", got {padding!r}'
+            )
         if any(step != 1 for step in self.stride):
             raise ValueError(f'{type(self).__name__}: padding="same" needs stride 1')
         extra = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
@@ -93,6 +91,12 @@ class _Conv(Module):
     def _window(self):
         return self.stride, self.padding, self.dilation, self.groups
 
+    def output_size(self, input_size):
+        """The spatial sizes of y for those of x."""
+        return kernels.output_size(
+            input_size, self.kernel_size, self.stride, self.padding, self.dilation
+        )
+
     def forward(self, x):
         self._check(x)
         self.save(x)
@@ -101,13 +105,14 @@ class _Conv(Module):
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()
+        size = x.shape[1:-1]
+        expect_gradient(self, dy, (len(x), *self.output_size(size), self.out_channels))
         if self.weight.trainable:
             dw = kernels.conv_backward_weight(dy, x, self.kernel_size, *self._window)
             self.weight.add_grad(dw)  # (*K, C_in // groups, C_out)
         if self.bias is not None and self.bias.trainable:
             self.bias.add_grad(dy.sum(axis=tuple(range(self.axes + 1))))  # (C_out,)
         if need_input_grad:
-            size = x.shape[1:-1]
             return kernels.conv_backward_input(dy, self.weight.data, size, *self._window)
 
     def _check(self, x):
@@ -116,10 +121,7 @@ class _Conv(Module):
                 f"{self.describe()}: expected an input (N, {AXIS_NAMES[self.axes]}, C) with "
                 f"C = {self.in_channels} channels last, got {x.shape}"
             )
-        out_size = kernels.output_size(
-            x.shape[1:-1], self.kernel_size, self.stride, self.padding, self.dilation
-        )
-        if min(out_size) < 1:
+        if min(self.output_size(x.shape[1:-1])) < 1:
             raise ValueError(
                 f"{self.describe()}: the kernel is larger than the padded input: kernel "
                 f"{self.kernel_size} with dilation {self.dilation}, input {x.shape[1:-1]} with "

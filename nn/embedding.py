@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nn.arguments import expect_gradient, whole_number
 from nn.module import Module, Parameter
 
 
@@ -16,8 +17,9 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings, embedding_dim, rng=None):
+        self.num_embeddings = whole_number(self, "num_embeddings", num_embeddings)
+        self.embedding_dim = whole_number(self, "embedding_dim", embedding_dim)
         rng = np.random.default_rng(rng)
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = Parameter(
             rng.standard_normal((num_embeddings, embedding_dim)).astype(np.float32)
         )
@@ -36,6 +38,7 @@ class Embedding(Module):
 
     def backward(self, dy, need_input_grad=True):
         (ids,) = self.take()
+        expect_gradient(self, dy, (*ids.shape, self.embedding_dim))
         if self.weight.trainable:
             dw = np.zeros_like(self.weight.data)
             np.add.at(dw, ids.ravel(), dy.reshape(-1, self.embedding_dim))  # repeats add up

@@ -1,8 +1,11 @@
 """The fully connected layer, and the flattening that leads to it. Article §3.1.3."""
 
+import math
+
 import numpy as np
 
 from nn import initializers, kernels
+from nn.arguments import expect_gradient, whole_number
 from nn.module import Module, Parameter
 
 
@@ -24,9 +27,10 @@ class Linear(Module):
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
+        self.in_features = whole_number(self, "in_features", in_features)
+        self.out_features = whole_number(self, "out_features", out_features)
         rng = np.random.default_rng(rng)
         shape = (in_features, out_features)
-        self.in_features, self.out_features = shape
         self.weight = Parameter(initializers.he_uniform(shape, in_features, rng))
         self.bias = Parameter(initializers.zeros(out_features)) if bias else None
 
@@ -45,6 +49,7 @@ class Linear(Module):
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()
+        expect_gradient(self, dy, (*x.shape[:-1], self.out_features))
         x_rows = x.reshape(-1, self.in_features)
         dy_rows = dy.reshape(-1, self.out_features)
         if self.weight.trainable:
@@ -72,4 +77,5 @@ class Flatten(Module):
 
     def backward(self, dy, need_input_grad=True):
         (shape,) = self.take()
+        expect_gradient(self, dy, (shape[0], math.prod(shape[1:])))
         return dy.reshape(shape)

@@ -115,7 +115,15 @@ class Module:
     watched = ()  # who looks at this module at the moment: see `nn.watch`
 
     def __call__(self, *args, **kwargs):
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError as error:
+            # Some modules take lists (of ids); those that do not stumble over one here.
+            if args and isinstance(args[0], list):
+                raise TypeError(
+                    f"{self.describe()}: expected an array, got a list; np.array(...) makes one"
+                ) from error
+            raise
 
     def forward(self, *args):
         raise NotImplementedError(f"{type(self).__name__} has no forward")

@@ -11,6 +11,7 @@ All three layers are one formula. They differ in what a mean is taken over:
 
 import numpy as np
 
+from nn.arguments import expect_gradient, whole_number
 from nn.module import Module, Parameter
 
 
@@ -51,7 +52,8 @@ class _Norm(Module):
     """Scale γ and shift β per channel, and the gradients they share: dγ = Σ dy x̂, dβ = Σ dy."""
 
     def __init__(self, num_features, eps):
-        self.num_features, self.eps = num_features, eps
+        self.num_features = whole_number(self, "num_features", num_features)
+        self.eps = eps
         self.weight = Parameter(np.ones(num_features, np.float32))  # γ
         self.bias = Parameter(np.zeros(num_features, np.float32))  # β
 
@@ -64,6 +66,7 @@ class _Norm(Module):
 
     def _backward_scale(self, dy, x_hat):
         """Add dγ and dβ, return dx̂ = dy · γ."""
+        expect_gradient(self, dy, x_hat.shape)
         others = tuple(range(dy.ndim - 1))
         if self.weight.trainable:
             self.weight.add_grad(np.sum(dy * x_hat, axis=others, dtype=np.float64))
@@ -164,12 +167,12 @@ class GroupNorm(_Norm):
 
     def __init__(self, num_groups, num_features, eps=1e-5):
         super().__init__(num_features, eps)
-        if num_groups < 1 or num_features % num_groups:
+        self.num_groups = whole_number(self, "num_groups", num_groups)
+        if num_features % num_groups:
             raise ValueError(
                 f"GroupNorm: {num_features} channels do not fall into num_groups={num_groups} "
                 "equal groups"
             )
-        self.num_groups = num_groups
 
     def forward(self, x):
         self._check(x)

@@ -149,11 +149,13 @@ class Optimizer:
 
     def _check(self, settings):
         name = type(self).__name__
-        if not settings["lr"] >= 0:
-            raise ValueError(f"{name}: the learning rate is {settings['lr']}, expected >= 0")
-        for key in ("momentum", "weight_decay", "eps"):
-            if not settings.get(key, 0) >= 0:
-                raise ValueError(f"{name}: {key} is {settings[key]}, expected >= 0")
+        for key in ("lr", "momentum", "weight_decay", "eps"):
+            value = np.asarray(settings.get(key, 0))
+            if value.ndim or value.dtype.kind not in "biuf":
+                raise ValueError(f"{name}: {key} is {settings[key]!r}, expected a number >= 0")
+            if not value >= 0:
+                what = "the learning rate" if key == "lr" else key
+                raise ValueError(f"{name}: {what} is {settings[key]}, expected >= 0")
         for key in ("betas", "alpha"):
             if not all(0 <= share < 1 for share in np.atleast_1d(settings.get(key, 0))):
                 raise ValueError(f"{name}: {key}={settings[key]}, expected 0 <= ... < 1")

@@ -7,7 +7,8 @@ own size, which is the default here. Both work. Nothing is learned.
 import numpy as np
 
 from nn import kernels
-from nn.convolution import AXIS_NAMES, per_axis
+from nn.arguments import expect_gradient, per_axis
+from nn.convolution import AXIS_NAMES
 from nn.module import Module
 
 
@@ -17,9 +18,9 @@ class _Pool(Module):
     axes = None
 
     def __init__(self, kernel_size, stride=None, padding=0):
-        self.kernel_size = per_axis(kernel_size, self.axes, "kernel_size")
-        self.stride = per_axis(kernel_size if stride is None else stride, self.axes, "stride")
-        padding = per_axis(padding, self.axes, "padding", least=0)
+        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
+        self.stride = per_axis(self, "stride", kernel_size if stride is None else stride)
+        padding = per_axis(self, "padding", padding, least=0)
         if any(2 * p > k for p, k in zip(padding, self.kernel_size, strict=True)):
             raise ValueError(
                 f"{type(self).__name__}: padding {padding} is more than half the kernel "
@@ -31,15 +32,17 @@ class _Pool(Module):
     def _window(self):
         return self.kernel_size, self.stride, self.padding
 
+    def output_size(self, input_size):
+        """The spatial sizes of y for those of x."""
+        return kernels.output_size(input_size, *self._window, dilation=(1,) * self.axes)
+
     def _check(self, x):
         if x.ndim != self.axes + 2:
             raise ValueError(
                 f"{self.describe()}: expected an input (N, {AXIS_NAMES[self.axes]}, C), "
                 f"got {x.shape}"
             )
-        no_dilation = (1,) * self.axes
-        size = kernels.output_size(x.shape[1:-1], *self._window, no_dilation)
-        if min(size) < 1:
+        if min(self.output_size(x.shape[1:-1])) < 1:
             raise ValueError(
                 f"{self.describe()}: the window {self.kernel_size} is larger than the padded "
                 f"input {x.shape[1:-1]}"
@@ -71,6 +74,7 @@ class _MaxPool(_Pool):
 
     def backward(self, dy, need_input_grad=True):
         winner, input_size = self.take()
+        expect_gradient(self, dy, winner.shape)
         return kernels.max_pool_backward(dy, winner, input_size, *self._window)
 
 
@@ -84,11 +88,12 @@ class _AvgPool(_Pool):
 
     def forward(self, x):
         self._check(x)
-        self.save(x.shape[1:-1])
+        self.save(x.shape)
         return kernels.avg_pool_forward(x, *self._window)
 
     def backward(self, dy, need_input_grad=True):
-        (input_size,) = self.take()
+        ((N, *input_size, C),) = self.take()
+        expect_gradient(self, dy, (N, *self.output_size(input_size), C))
         return kernels.avg_pool_backward(dy, input_size, *self._window)
 
 
@@ -143,5 +148,6 @@ class GlobalAvgPool(Module):
     def backward(self, dy, need_input_grad=True):
         (shape,) = self.take()
         N, *S, C = shape
+        expect_gradient(self, dy, (N, C))
         share = dy / np.asarray(np.prod(S), dy.dtype)
         return np.broadcast_to(share.reshape(N, *[1] * len(S), C), shape).copy()

@@ -77,7 +77,14 @@ def _first_loss(model, loss, inputs, labels):
     if not isinstance(loss, CrossEntropyLoss) or K < 2:
         return math.isfinite(value), f"{value:.4g}"
     expected = math.log(K)
-    return 0.5 * expected < value < 1.5 * expected, f"{value:.3f}, log {K} = {expected:.3f}"
+    low, high = 0.5 * expected, 1.5 * expected
+    details = f"{value:.3f}, log {K} = {expected:.3f}"
+    if low < value < high:
+        return True, details
+    details += f", expected {low:.3f} to {high:.3f}"
+    if value <= low:
+        return False, f"{details}: is the model trained already, or does it see the labels?"
+    return False, f"{details}: scale the inputs to about −1..1, or start with smaller weights"
 
 
 def _gradients(model, loss, inputs, labels, seed):

@@ -12,7 +12,8 @@ three kernels of `nn/convolution.py` only change their roles.
 import numpy as np
 
 from nn import initializers, kernels
-from nn.convolution import AXIS_NAMES, per_axis
+from nn.arguments import expect_gradient, per_axis, whole_number
+from nn.convolution import AXIS_NAMES
 from nn.module import Module, Parameter
 
 
@@ -54,17 +55,19 @@ class _ConvTranspose(Module):
         rng=None,
         output_padding=0,
     ):
+        self.in_channels = whole_number(self, "in_channels", in_channels)
+        self.out_channels = whole_number(self, "out_channels", out_channels)
+        self.groups = whole_number(self, "groups", groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
                 f"and {out_channels} output channels"
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = per_axis(kernel_size, self.axes, "kernel_size")
-        self.stride = per_axis(stride, self.axes, "stride")
-        self.dilation = per_axis(dilation, self.axes, "dilation")
-        self.output_padding = per_axis(output_padding, self.axes, "output_padding", least=0)
-        padding = per_axis(padding, self.axes, "padding", least=0)
+        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
+        self.stride = per_axis(self, "stride", stride)
+        self.dilation = per_axis(self, "dilation", dilation)
+        self.output_padding = per_axis(self, "output_padding", output_padding, least=0)
+        padding = per_axis(self, "padding", padding, least=0)
         # A stamp reaches `padding` places beyond either end, where it is cut off. Output padding
         # cuts off less at the end; past the last stamp it adds places that no stamp reaches.
         pairs = list(zip(padding, self.output_padding, strict=True))
@@ -113,9 +116,11 @@ class _ConvTranspose(Module):
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()
+        size = x.shape[1:-1]
+        expect_gradient(self, dy, (len(x), *self.output_size(size), self.out_channels))
         if self.bias is not None and self.bias.trainable:
             self.bias.add_grad(dy.sum(axis=tuple(range(self.axes + 1))))  # (C_out,)
-        dy = dy[(slice(None), *map(slice, self._reached(x.shape[1:-1])))]
+        dy = dy[(slice(None), *map(slice, self._reached(size)))]
         if self.weight.trainable:
             dw = kernels.conv_backward_weight(x, dy, self.kernel_size, *self._window)
             self.weight.add_grad(dw)  # (*K, C_out // groups, C_in)

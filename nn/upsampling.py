@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nn.convolution import AXIS_NAMES, per_axis
+from nn.arguments import expect_gradient, per_axis
+from nn.convolution import AXIS_NAMES
 from nn.module import Module
 
 
@@ -44,7 +45,7 @@ class _Upsample(Module):
     def __init__(self, scale, mode="nearest"):
         if mode not in ("nearest", "linear"):
             raise ValueError(f'{type(self).__name__}: mode is "nearest" or "linear", got {mode!r}')
-        self.scale = per_axis(scale, self.axes, "scale")
+        self.scale = per_axis(self, "scale", scale)
         self.mode = mode
 
     def forward(self, x):
@@ -63,6 +64,9 @@ class _Upsample(Module):
 
     def backward(self, dy, need_input_grad=True):
         (shape,) = self.take()
+        N, *S, C = shape
+        enlarged = (size * factor for size, factor in zip(S, self.scale, strict=True))
+        expect_gradient(self, dy, (N, *enlarged, C))
         for axis, factor in enumerate(self.scale, start=1):
             if self.mode == "nearest":
                 copies = (*dy.shape[:axis], shape[axis], factor, *dy.shape[axis + 1 :])

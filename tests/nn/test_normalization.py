@@ -193,4 +193,3 @@ def test_errors_of_norms():
         "LayerNorm(3): expected 3 channels on the last axis, got (3,)"
     )
     assert "6 channels do not fall into num_groups=4 equal groups" in error_of(nn.GroupNorm, 4, 6)
-    assert "num_groups=0" in error_of(nn.GroupNorm, 0, 6)

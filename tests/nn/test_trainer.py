@@ -546,13 +546,18 @@ def test_wrong_loaders_are_named():
         simple().fit([], epochs=1)
     with pytest.raises(TypeError, match="must have a length.*, got a generator"):
         simple().fit((batch for batch in plain_batches()), epochs=1)
-    with pytest.raises(TypeError, match=r"step 1 of 4: expected a tuple \(inputs..., labels\)"):
-        simple().fit(x, epochs=1)
+    for bare in (lambda: simple().fit(x, labels, epochs=1), lambda: simple().fit((x, labels))):
+        with pytest.raises(TypeError) as error:
+            bare()
+        assert "step 1 of " in str(error.value) and "got an array (" in str(error.value)
+        assert "[(x, labels)] would do" in str(error.value)
     with pytest.raises(TypeError, match=r"step 1 of 1: expected a tuple \(inputs..., labels\)"):
         simple().fit([(x,)], epochs=1)
+    with pytest.raises(TypeError, match=r"got a tuple of 2 \(list, ndarray\); np\.array\(\.\.\.\)"):
+        simple().fit([(x.tolist(), labels)], epochs=1)
     with pytest.raises(ValueError, match="evaluation: the loader gave no batches"):
         simple().evaluate([])
-    with pytest.raises(ValueError, match=r"step 1 of 1: Linear\(5, 9\): expected an input"):
+    with pytest.raises(ValueError, match=r"step 1 of 1: .*Linear\(5, 9\): expected an input"):
         simple().fit([(x[:, :4], labels)], epochs=1)
 
 
@@ -709,7 +714,13 @@ def test_each_rung_can_break(capsys):
     batch = plain_batches((8,))[0]
     loud = simple()
     loud.model[3].weight.data *= 50
-    assert not rungs(loud.sanity_check(batch))["loss at the start"]
+    report = loud.sanity_check(batch)
+    assert not rungs(report)["loss at the start"]
+    assert "log 3 = 1.099, expected 0.549 to 1.648: scale the inputs" in str(report)
+    problem_solved = simple()
+    problem_solved.model[3].bias.data[:] = [9, 0, 0]
+    report = problem_solved.sanity_check((batch[0], np.zeros(8, int)))
+    assert "expected 0.549 to 1.648: is the model trained already" in str(report)
 
     wrong = simple()
     wrong.model.modules[3] = WrongLinear(9, 3, rng=0)

@@ -98,7 +98,7 @@ class AvgParts(Module):
     """The right backward of average pooling in two parts, so that a bug can replace one."""
 
     def backward(self, dy, need_input_grad=True):
-        (input_size,) = self.take()
+        ((_, *input_size, _),) = self.take()
         return self.spread(self.share(dy, input_size), input_size)
 
     def share(self, dy, input_size):
