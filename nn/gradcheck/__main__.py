@@ -136,4 +136,6 @@ def _line(case, reports, seed):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # Σ and − where a pipe takes Latin letters only
+    sys.stderr.reconfigure(errors="replace")
     sys.exit(main())

@@ -100,7 +100,7 @@ def load(place):
         sys.path.insert(0, folder)  # the file may import its neighbours
     try:
         return vars(run() or module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CannotJudge(f"{place} cannot be run: {_said(error)}{line_of(error)}") from error
 
 

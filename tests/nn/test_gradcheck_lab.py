@@ -303,6 +303,16 @@ def test_a_whole_network_takes_directions_and_shows_a_bug_deep_inside():
     assert "0.0.weight" not in right and "4.weight" in right  # it lies between the two
 
 
+def test_networks_take_directions_earlier_than_layers():
+    layer = nn.Linear(60, 50, rng=0)
+    row = nn.check_gradients(layer, normal(2, 60)).rows[1]
+    assert (row.elements, row.directions) == (100, 3)
+    row = nn.check_gradients(nn.Sequential(layer), normal(2, 60)).rows[1]
+    assert (row.elements, row.directions) == (0, 3)
+    row = nn.check_gradients(nn.Sequential(layer), normal(2, 60), elements=7).rows[1]
+    assert (row.elements, row.directions) == (7, 3)
+
+
 # ---- the command: a layer of one's own ----------------------------------------------------------
 
 MINE = """
@@ -439,6 +449,9 @@ def test_files_that_cannot_be_run(tmp_path, capsys):
     (tmp_path / "typo.py").write_text("x = 1\nclass Scale(:\n")
     assert judge(f"{tmp_path}/typo.py:Scale(3)", "4,3") == 2
     assert "cannot be run: SyntaxError" in capsys.readouterr().err
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(3)\n")
+    assert judge(f"{tmp_path}/exits.py:Scale(3)", "4,3") == 2
+    assert "cannot be run: SystemExit: 3 (line 2 of exits.py)" in capsys.readouterr().err
     (tmp_path / "raises.py").write_text("import numpy\n\nnumpy.nothing\n")
     assert judge(f"{tmp_path}/raises.py:Scale(3)", "4,3") == 2
     printed = capsys.readouterr().err
@@ -523,15 +536,16 @@ def test_the_end_of_input_and_ctrl_c_end_it_cleanly(capsys, stop):
     assert "0 of 0 spotted." in capsys.readouterr().out
 
 
-def test_the_same_seed_is_the_same_game_and_answers_may_be_piped():
+def test_the_same_seed_is_the_same_game_and_answers_may_be_piped(monkeypatch):
     def run(seed):
         return subprocess.run(
             [sys.executable, "-m", "nn.gradcheck", "--spot-the-bug", "--seed", seed],
             input="a\nb\n",
             capture_output=True,
-            text=True,
+            encoding="cp1252",
         )
 
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows: no Σ there
     first, again, other = run("1"), run("1"), run("2")
     assert first.returncode == 0 and not first.stderr
     assert first.stdout == again.stdout != other.stdout
