@@ -8,6 +8,7 @@ looks at a whole row.
 import numpy as np
 
 from nn import kernels
+from nn.arguments import expect_gradient
 from nn.module import Module
 
 
@@ -36,6 +37,7 @@ class Sigmoid(Module):
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
+        expect_gradient(self, dy, y.shape)
         return dy * y * (1 - y)
 
 
@@ -52,6 +54,7 @@ class Tanh(Module):
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
+        expect_gradient(self, dy, y.shape)
         return dy * (1 - y * y)
 
 
@@ -68,6 +71,7 @@ class ReLU(Module):
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
+        expect_gradient(self, dy, y.shape)
         return dy * (y > 0)
 
 
@@ -86,6 +90,7 @@ class LeakyReLU(Module):
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()
+        expect_gradient(self, dy, x.shape)
         return np.where(x > 0, dy, dy * np.asarray(self.slope, dy.dtype))
 
     def describe(self):
@@ -106,6 +111,7 @@ class GELU(Module):
 
     def backward(self, dy, need_input_grad=True):
         x, below = self.take()
+        expect_gradient(self, dy, x.shape)
         density = np.exp(-x * x / 2) / np.asarray(np.sqrt(2 * np.pi), x.dtype)  # φ(x)
         return dy * (below + x * density)
 
@@ -123,6 +129,7 @@ class SiLU(Module):
 
     def backward(self, dy, need_input_grad=True):
         x, s = self.take()
+        expect_gradient(self, dy, x.shape)
         return dy * (s + x * s * (1 - s))
 
 
@@ -143,4 +150,5 @@ class Softmax(Module):
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
+        expect_gradient(self, dy, y.shape)
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nn.arguments import expect_gradient
 from nn.module import Module
 
 
@@ -31,7 +32,10 @@ class Dropout(Module):
 
     def backward(self, dy, need_input_grad=True):
         (scaled_mask,) = self.take()
-        return dy if scaled_mask is None else dy * scaled_mask
+        if scaled_mask is None:
+            return dy
+        expect_gradient(self, dy, scaled_mask.shape)
+        return dy * scaled_mask
 
     def describe(self):
         return f"Dropout({self.p})"

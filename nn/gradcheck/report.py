@@ -1,5 +1,6 @@
 """What a gradient check found, tensor by tensor."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +48,8 @@ class Row:
             )
         for hint in self.hints:
             yield f"hint: {hint}"
+        if any(re.search(r"\bn\b", hint) for hint in self.hints):
+            yield "      (a is what backward gives, n the numerical slope)"
 
 
 @dataclass

@@ -58,7 +58,7 @@ def changed(change, right=nn.Sigmoid):
         (lambda dx: dx / 2, "a 2 is missing"),
         (lambda dx: 3 * dx, "3 is N, the number of examples"),
         (lambda dx: dx / 12, "12 is the number of rows"),
-        (lambda dx: -dx / 60, "60 is the number of inputs or the number of outputs"),
+        (lambda dx: -dx / 60, "60 is the number of inputs: divided"),
         (lambda dx: 0.37 * dx, "a = 0.37 · n everywhere: a constant factor"),
         (lambda dx: 0 * dx, "0 everywhere"),
         (lambda dx: dx[:, ::-1], "flipped along axis 1"),
@@ -397,6 +397,7 @@ def test_a_wrong_layer_fails_with_a_hint(mine, capsys):
     printed = capsys.readouterr().out
     assert "worst at [" in printed
     assert "hint: off by a constant factor: a = 2 · n everywhere: added twice" in printed
+    assert "(a is what backward gives, n the numerical slope)" in printed
 
 
 def test_layers_of_the_library_can_be_named(capsys):
