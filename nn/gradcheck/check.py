@@ -109,20 +109,23 @@ def _how_many(size, large):
 
 def _sizes(subject):
     """Numbers that gradients are wrongly multiplied or divided by, and what they count."""
-    shape = subject.float_inputs[0].array.shape if subject.float_inputs else ()
+    x = subject.float_inputs[0].array.shape if subject.float_inputs else ()
     y = subject.output.shape
     counts = {
         "the number of taps of a window": getattr(subject.module, "kernel_size", ()),
-        "N, the number of examples": shape[:1],
-        "the number of places": shape[1:-1],
-        "the number of places of y": y[1:-1],
-        "the number of rows": shape[:-1],
-        "the number of rows of y": y[:-1],
-        "the number of inputs": shape,
-        "the number of outputs": y,
-        "the number of channels": shape[-1:],
-        "the number of channels of y": y[-1:],
+        "N, the number of examples": x[:1],
+        "the number of places": x[1:-1],
+        "the number of rows": x[:-1] if len(x) > 2 else (),
+        "the number of inputs": x,
+        "the number of channels": x[-1:],
     }
+    if y != x:
+        counts |= {
+            "the number of places of y": y[1:-1] if y[1:-1] != x[1:-1] else (),
+            "the number of rows of y": y[:-1] if len(y) > 2 and y[:-1] != x[:-1] else (),
+            "the number of outputs": y,
+            "the number of channels of y": y[-1:],
+        }
     sizes = {}
     for what, lengths in counts.items():
         number = int(np.prod(lengths))
