@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
-SLOW = {"main_job"}  # names of scripts that train a network or decode clips: run by hand
+SLOW = {"main_job", "unet_masks"}  # they train a network or decode clips: run by hand
 LARGEST = 200_000  # bytes: a page should open at once
 
 
@@ -42,3 +42,12 @@ def test_script_draws_its_picture(script, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "_figure", raising=False)
     runpy.run_path(str(copy), run_name="__main__")
     assert [p.name for p in tmp_path.glob("*.png")] == [f"{script.stem}.png"]
+
+
+def test_draw_all_draws_all_or_what_is_named(capsys):
+    chosen = runpy.run_path(str(FIGURES / "draw_all.py"))["chosen"]
+    assert chosen([]) == [script.stem for script in SCRIPTS]
+    assert chosen(["schedules"]) == ["schedules"]
+    with pytest.raises(SystemExit):
+        chosen(["shedules"])
+    assert "no figure 'shedules'; there are " in capsys.readouterr().err
