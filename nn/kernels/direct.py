@@ -32,7 +32,7 @@ import numpy as np
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, clear, copy, load, store
+from nn.kernels.tile import add_outer, apart, clear, copy, load, store
 
 CHUNK = 16  # channels that lie side by side in the scratch array
 BLOCK_BYTES = 192 * 1024  # of scratch for one task: less than the second-level cache
@@ -41,45 +41,50 @@ FEWEST_TASKS = 16  # so that the threads finish together
 
 # The tiles there are: rows, vectors, and what a multiplication costs, measured: a tile with few
 # sums waits for its operands.
-TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.05), (TALL, 1, 1.2))
+TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.02), (TALL, 1, 1.2))
 
 
 # ---- the compiled part ------------------------------------------------------------------
 
 
-def _make_tile_kernel(rows, vectors):
+def _make_row_kernel(rows, vectors):
     @kernel
-    def convolve_tile(
-        packed, base, offsets, taps, C, chunk_step, panel, bias, y, at, y_step, n_rows, n_columns
-    ):
-        """One tile of outputs. Only the first n_rows and n_columns of it exist in y."""
+    def convolve_row(
+        packed, base, offsets, taps, C, chunk_step, panel, bias,
+        y, at, y_step, n_outputs, n_columns, edge,
+    ):  # fmt: skip
+        """A row of outputs, tile after tile. Of a tile's columns only n_columns exist in y."""
+        apart()
         width = panel.shape[1]
         p0, p1, q0, q1 = taps
-        tile = load(bias, 0, 0, rows, vectors)  # every row starts as the bias
-        for p in range(p0, p1):
-            b = (p * offsets.shape[1] + q0) * offsets.shape[2] * C * width
-            for q in range(q0, q1):
-                for offset in offsets[p, q]:
-                    a = base + offset
-                    for c in range(0, C, CHUNK):
-                        for i in range(a, a + min(CHUNK, C - c)):
-                            tile = add_outer(tile, packed, i, CHUNK, panel, b)
-                            b += width
-                        a += chunk_step
-        if n_rows == rows and n_columns == width:
-            store(tile, y, at, y_step)
-        else:
-            edge = np.empty((rows, width), packed.dtype)
-            store(tile, edge, 0, width)
-            for r in range(n_rows):
-                copy(y, at + r * y_step, edge, r * width, n_columns)
+        for w in range(0, n_outputs, rows):
+            tile = load(bias, 0, 0, rows, vectors)  # every row starts as the bias
+            for p in range(p0, p1):
+                b = (p * offsets.shape[1] + q0) * offsets.shape[2] * C * width
+                for q in range(q0, q1):
+                    for offset in offsets[p, q]:
+                        a = base + offset
+                        for c in range(0, C, CHUNK):
+                            for i in range(a, a + min(CHUNK, C - c)):
+                                tile = add_outer(tile, packed, i, CHUNK, panel, b)
+                                b += width
+                            a += chunk_step
+            n_rows = min(rows, n_outputs - w)
+            if n_rows == rows and n_columns == width:
+                store(tile, y, at, y_step)
+            else:
+                store(tile, edge, 0, width)
+                for r in range(n_rows):
+                    copy(y, at + r * y_step, edge, r * width, n_columns)
+            base += rows * CHUNK
+            at += rows * y_step
 
-    return convolve_tile
+    return convolve_row
 
 
-_tall = _make_tile_kernel(TALL, 2)
-_short = _make_tile_kernel(SHORT, 2)
-_narrow = _make_tile_kernel(TALL, 1)
+_tall = _make_row_kernel(TALL, 2)
+_short = _make_row_kernel(SHORT, 2)
+_narrow = _make_row_kernel(TALL, 1)
 
 
 @kernel
@@ -159,7 +164,8 @@ def _convolve_block(
     corner = (n, i, j, w0 * stride[2] - before[2])
     _pack(x, corner, dilation, (p0, p1), layout, groups, C, chunk_step, packed)
 
-    tile_rows = TILES[choice][0]
+    edge = np.empty(TILES[choice][0] * width, x.dtype)  # for a tile that hangs over
+    n_outputs = min(w_block, size[2] - w0)
     y_step = step[2] * y.shape[4]
     for g in range(groups):
         for panel in range(panel0, min(panel0 + panels_at_once, n_panels)):
@@ -169,27 +175,24 @@ def _convolve_block(
                 j = h * stride[1] - before[1]
                 q0, q1 = _taps_inside(j, Q, dilation[1], x.shape[2])
                 taps = (p0, p1, q0, q1)
+                base = g * chunks * chunk_step + (h - h0) * stride[1] * row_step
                 row = y[n, first[0] + t * step[0], first[1] + h * step[1]]  # (W_y, C_out)
-                for w in range(w0, min(w0 + w_block, size[2]), tile_rows):
-                    base = g * chunks * chunk_step + (h - h0) * stride[1] * row_step
-                    base += (w - w0) * CHUNK
-                    at = (first[2] + w * step[2]) * y.shape[4] + g * outputs + panel * width
-                    n_rows = min(tile_rows, size[2] - w)
-                    if choice == 0:
-                        _tall(
-                            packed, base, offsets, taps, C, chunk_step,
-                            weights, start, row, at, y_step, n_rows, n_columns,
-                        )  # fmt: skip
-                    elif choice == 1:
-                        _short(
-                            packed, base, offsets, taps, C, chunk_step,
-                            weights, start, row, at, y_step, n_rows, n_columns,
-                        )  # fmt: skip
-                    else:
-                        _narrow(
-                            packed, base, offsets, taps, C, chunk_step,
-                            weights, start, row, at, y_step, n_rows, n_columns,
-                        )  # fmt: skip
+                at = (first[2] + w0 * step[2]) * y.shape[4] + g * outputs + panel * width
+                if choice == 0:
+                    _tall(
+                        packed, base, offsets, taps, C, chunk_step, weights, start,
+                        row, at, y_step, n_outputs, n_columns, edge,
+                    )  # fmt: skip
+                elif choice == 1:
+                    _short(
+                        packed, base, offsets, taps, C, chunk_step, weights, start,
+                        row, at, y_step, n_outputs, n_columns, edge,
+                    )  # fmt: skip
+                else:
+                    _narrow(
+                        packed, base, offsets, taps, C, chunk_step, weights, start,
+                        row, at, y_step, n_outputs, n_columns, edge,
+                    )  # fmt: skip
 
 
 @kernel(parallel=True)
@@ -217,13 +220,13 @@ def choose_tile(W_out, outputs, terms, lanes):
     """The index in TILES of the one that takes the least time for this size, as estimated.
 
     Tiles are computed whole, so what hangs over the edge is wasted; and to begin and to end a
-    tile takes as long as some 200 multiplications, much when there are few terms to sum.
+    tile takes as long as some 40 multiplications, much when there are few terms to sum.
     """
 
     def cost(tile):
         rows, vectors, price = tile
         tiles = _ceil(W_out, rows) * _ceil(outputs, vectors * lanes)
-        return tiles * (rows * vectors * price * terms + 200)
+        return tiles * (rows * vectors * price * terms + 40)
 
     return min(range(len(TILES)), key=lambda i: cost(TILES[i]))
 

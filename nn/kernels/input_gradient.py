@@ -11,8 +11,6 @@ by the same taps, so each such phase of the inputs is a convolution with those t
 import itertools
 import math
 
-import numpy as np
-
 from nn.kernels.direct import convolve
 
 
@@ -26,11 +24,13 @@ def _phases(size, K, stride, before, dilation):
     for those p that leave no remainder. As a convolution over o has rising taps, the last p is
     its first tap, and stands at −shift(p) zeros before.
     """
+    spread = stride // math.gcd(dilation, stride)  # every so many taps leave the same remainder
     for first in range(min(stride, size)):
-        taps = [p for p in range(K) if (first + before - p * dilation) % stride == 0][::-1]
-        if taps:
-            shift = (first + before - taps[0] * dilation) // stride
-            yield first, taps, -shift, dilation // math.gcd(dilation, stride)
+        for p in reversed(range(K)):
+            shift, remainder = divmod(first + before - p * dilation, stride)
+            if remainder == 0:
+                yield first, slice(p, None, -spread), -shift, dilation * spread // stride
+                break
 
 
 def backward_input(dy, w, stride, before, dilation, dx):
@@ -42,5 +42,5 @@ def backward_input(dy, w, stride, before, dilation, dx):
     axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
     for phase in itertools.product(*(_phases(*axis) for axis in axes)):
         first, taps, before, dilation = zip(*phase, strict=True)
-        part = w[np.ix_(*taps)].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
+        part = w[taps].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
         convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)

@@ -184,3 +184,18 @@ def clear(typing_context, target, offset, count):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def apart(typing_context):
+    """Compile the kernel that calls this as a function of its own, never into its caller.
+
+    The sums then have the registers to themselves. Inside a larger function LLVM keeps other
+    things in some of them, and the inner loop moves sums to memory and back.
+    """
+
+    def codegen(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
