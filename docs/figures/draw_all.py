@@ -3,8 +3,8 @@
     python docs/figures/draw_all.py
     python docs/figures/draw_all.py schedules norm_axes
 
-`main_job` runs the whole of examples/classify.py first, which takes about three minutes; the others
-are drawn in seconds.
+`main_job` runs the whole of examples/classify.py first, which takes about three minutes.
+`unet_masks` trains the two networks of chapter 17.
 """
 
 import argparse
