@@ -201,6 +201,9 @@ def test_prepare_does_as_in_training():
     np.testing.assert_array_equal(model.prepare(clip)[0], transforms.Compose(steps)(clip))
     model.preprocessing = {"mean": 0.5, "std": 0.5}
     np.testing.assert_allclose(model.prepare(clip)[0], clip / 127.5 - 1, atol=1e-6)
+    model.preprocessing = {"standardize": True}
+    own = transforms.Compose([transforms.ToFloat(), transforms.Standardize()])
+    np.testing.assert_array_equal(model.prepare(clip)[0], own(clip))
     with pytest.raises(ValueError, match=r"expected a clip \(T, H, W, C\) to prepare"):
         model.prepare(clip[0])
 

@@ -237,3 +237,19 @@ def test_reprs_say_how_they_were_made():
     step = tf.Compose([tf.RandomCrop(6), tf.Normalize(0.5, [1, 2, 3])])
     expected = "Compose([RandomCrop(size=(6, 6)), Normalize(mean=0.5, std=[1.0, 2.0, 3.0])])"
     assert repr(step) == expected
+
+
+def test_standardize_takes_brightness_away_and_leaves_colour():
+    clip = np.random.default_rng(0).random((2, 5, 7, 3)).astype(np.float32)
+    clip[..., 0] += 0.5  # red
+    y = tf.Standardize()(clip)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y.mean(axis=(1, 2, 3)), 0, atol=1e-6)
+    deviation = clip.std(axis=(1, 2, 3))
+    np.testing.assert_allclose(y.std(axis=(1, 2, 3)), deviation / (deviation + 0.05), rtol=1e-5)
+    assert (y[..., 0].mean(axis=(1, 2)) > 0.5).all()
+    brighter = clip + np.array([0.3, -0.1], np.float32)[:, None, None, None]  # frame by frame
+    np.testing.assert_allclose(tf.Standardize()(brighter), y, atol=1e-5)
+    np.testing.assert_array_equal(tf.Standardize()(np.ones((1, 4, 4, 3), np.float32)), 0)
+    with pytest.raises(ValueError, match="ToFloat before"):
+        tf.Standardize()(np.zeros((1, 4, 4, 3), np.uint8))

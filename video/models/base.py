@@ -1,7 +1,7 @@
 """What all networks for clips share: the names of their classes and how a clip enters."""
 
 import nn
-from video.transforms import Normalize, ToFloat
+from video.transforms import Compose, Normalize, Standardize, ToFloat
 
 
 class VideoModel(nn.Module):
@@ -11,8 +11,8 @@ class VideoModel(nn.Module):
     attributes, so that `video.models.load` can build it again. Two more come with training:
 
     - classes: the name of each class, in the order of the logits;
-    - preprocessing: how clips entered in training, at least {"mean": …, "std": …}: one number,
-      or one per channel, for values between 0 and 1.
+    - preprocessing: how clips entered in training: {"mean": …, "std": …}, one number each or one
+      per channel, for values between 0 and 1; or {"standardize": True}, each frame by its own.
     """
 
     classes = None
@@ -21,11 +21,19 @@ class VideoModel(nn.Module):
     def prepare(self, clip):
         """A clip as files give it, uint8 (T, H, W, C) → the input float32 (1, T, H, W, C).
 
-        x = (clip / 255 − mean) / std, as in training; without `preprocessing` only scaled.
+        As in training: scaled to 0..1, then `Normalize` or `Standardize` of `video.transforms`;
+        without `preprocessing` only scaled.
         """
         if clip.ndim != 4:
             raise ValueError(
                 f"{type(self).__name__}: expected a clip (T, H, W, C) to prepare, got {clip.shape}"
             )
-        scale = {"mean": 0.0, "std": 1.0, **(self.preprocessing or {})}
-        return Normalize(scale["mean"], scale["std"])(ToFloat()(clip))[None]
+        return entering(self.preprocessing or {})(clip)[None]
+
+
+def entering(preprocessing):
+    """The transform from uint8 frames to the input of a network with this preprocessing."""
+    if preprocessing.get("standardize"):
+        return Compose([ToFloat(), Standardize()])
+    scale = {"mean": 0.0, "std": 1.0, **preprocessing}
+    return Compose([ToFloat(), Normalize(scale["mean"], scale["std"])])

@@ -15,7 +15,7 @@ otherwise derive from `Transform`.
 """
 
 from video.transforms.base import Compose, Transform, apply
-from video.transforms.color import ColorJitter, Normalize, ToFloat
+from video.transforms.color import ColorJitter, Normalize, Standardize, ToFloat
 from video.transforms.space import CenterCrop, RandomCrop, RandomHorizontalFlip, Resize
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "Resize",
+    "Standardize",
     "ToFloat",
     "Transform",
     "apply",

@@ -46,6 +46,23 @@ class Normalize(Transform):
         return (clip - np.asarray(self.mean, clip.dtype)) / np.asarray(self.std, clip.dtype)
 
 
+class Standardize(Transform):
+    """y = (x - m) / (s + 0.05), each frame by its own numbers, for floats in 0..1.
+
+    m is the mean of the frame over all pixels and channels, s its deviation about m. So how
+    bright a recording is, and how strong its contrast, does not reach the network; colours stay
+    different from one another. 0.05 keeps the noise of a blank frame small. Where recordings
+    differ and clips are few, a network otherwise learns to tell the recordings apart.
+    """
+
+    def on_clip(self, clip, drawn):
+        if clip.dtype.kind != "f":
+            raise ValueError(f"Standardize: expected floats, got {clip.dtype}; put ToFloat before")
+        centred = clip - clip.mean(axis=(-3, -2, -1), keepdims=True)
+        deviation = np.sqrt(np.mean(centred * centred, axis=(-3, -2, -1), keepdims=True))
+        return centred / (deviation + np.asarray(0.05, clip.dtype))
+
+
 class ColorJitter(Transform):
     """Brightness, contrast, saturation and hue changed at random, alike in all frames.
 
