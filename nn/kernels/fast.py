@@ -105,7 +105,7 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
     if _is_depthwise(C, groups):
         dx = np.empty((N, *input_size, C_out), dy.dtype)
         depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
-        return dx.reshape(N, *input_size, C_in, C_out // C_in).sum(axis=-1)
+        return dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
     if current() == "loops":
         dx = np.empty((N, *input_size, C_in), dy.dtype)
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
