@@ -182,8 +182,7 @@ class _Comparison:
         tensor, array, y = self.tensor, self.tensor.array, subject.output
         others = {"dy": subject.dy, "y": y, "1 − y": 1 - y}
         for other in subject.tensors:
-            own = "itself" if other is tensor else other.name
-            others[own] = other.array
+            others[other.name] = other.array
         is_input = tensor.parameter is None
         elements, few = self.probes[: array.size], array.size * y.size <= MANY
         return hints.Evidence(
@@ -193,6 +192,7 @@ class _Comparison:
             sizes=_sizes(subject),
             constants={k: v for k, v in vars(subject.module).items() if isinstance(v, float)},
             others={name: o for name, o in others.items() if o.shape == array.shape},
+            itself=(tensor.name, "input" if is_input else "parameter"),
             vectors={t.name: t.array for t in subject.parameters if t.array.ndim == 1},
             parts=differences.parts(subject, array, elements) if few else None,
         )

@@ -52,7 +52,7 @@ class Element:
         return float(gradient[self.index])
 
     def __str__(self):
-        return f"[{', '.join(map(str, self.index))}]"
+        return f"[{', '.join(map(str, self.index))}]" if self.index else "its only value"
 
 
 class Direction:
@@ -84,8 +84,7 @@ def probes(array, rng, elements, is_input):
     """
     count = min(elements, array.size)
     flat = np.arange(array.size) if count == array.size else rng.permutation(array.size)[:count]
-    places = np.stack(np.unravel_index(np.sort(flat), array.shape), axis=-1)  # (count, axes)
-    chosen = [Element(tuple(map(int, place))) for place in places]
+    chosen = [Element(_index(i, array.shape)) for i in np.sort(flat)]
     if count < array.size:
         chosen += [Direction(rng.standard_normal(array.shape)) for _ in range(3)]
     if is_input and 1 < array.size:
@@ -97,6 +96,11 @@ def probes(array, rng, elements, is_input):
                 Direction(rng.standard_normal(len(values))[which], together) for _ in range(2)
             ]
     return chosen
+
+
+def _index(i, shape):
+    """The index of entry i; () in an array without axes, which `unravel_index` refuses."""
+    return tuple(map(int, np.unravel_index(i, shape))) if shape else ()
 
 
 @dataclass

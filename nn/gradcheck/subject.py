@@ -123,9 +123,25 @@ class Subject:
             return self.forward().copy()
 
     def _first_output(self):
+        arrays = [
+            (leaf, array, array.copy())
+            for name, argument in zip(self.argument_names, self.inputs, strict=True)
+            for leaf, array in leaves(name, argument)
+            if isinstance(array, np.ndarray)
+        ]
         y = self.value()
+        for leaf, array, before in arrays:
+            if not np.array_equal(array, before, equal_nan=array.dtype.kind == "f"):
+                raise Problem(
+                    f"{self.name}.forward changed its input in place ({leaf}): other layers hold "
+                    "it too, compute into a new array"
+                )
         if not np.isfinite(y).all():
-            raise Problem(f"{self.name}.forward gave NaN or infinity here: choose other inputs")
+            shape = next((t.array.shape for t in self.float_inputs if t.array.ndim), (2, 5, 3))
+            raise Problem(
+                f"{self.name}.forward gave NaN or infinity here: choose other inputs, such as "
+                f"--input positive:{','.join(map(str, shape))}"
+            )
         if not np.array_equal(y, self.value()):
             raise Problem(
                 f"{self.name}.forward gives another output for the same input: draw random "
@@ -141,11 +157,11 @@ class Subject:
         self.module.zero_grad()
         self.module.forget()
         self.forward(inputs)
-        of_inputs = self.backward(self.dy if dy is None else dy, **options)
+        of_inputs = self.backward(self.dy.copy() if dy is None else dy, **options)
         return of_inputs + self.parameter_gradients()
 
     def parameter_gradients(self):
-        return [tensor.parameter.grad.copy() for tensor in self.parameters]
+        return [np.array(tensor.parameter.grad) for tensor in self.parameters]
 
     def backward(self, dy, **options):
         """Backward alone: the gradients of the float inputs, each with its shape checked."""

@@ -12,12 +12,13 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
 
 import nn
-from nn.gradcheck.subject import line_of
+from nn.gradcheck.subject import Subject, line_of
 
 TARGET = re.compile(r"(?P<place>.+?\.py|[A-Za-z_][\w.]*):(?P<call>\s*[A-Za-z_]\w*\s*(\(.*\))?\s*)")
 
@@ -51,11 +52,20 @@ def _check(module, call, inputs, options, seed):
     try:
         return nn.check_gradients(module, *inputs, seed=seed, **options)
     except Exception as error:
+        if not _came_from_forward(error):
+            raise CannotJudge(
+                f"{call}: the checker failed; run with --traceback ({_said(error)})"
+            ) from error
         shapes = [str(_shape(value)) for value in inputs]
         shapes += [f"{name}={_shape(value)}" for name, value in options.items()]
         raise CannotJudge(
             f"{call}: forward on {', '.join(shapes)} raised {_said(error)}{line_of(error)}"
         ) from error
+
+
+def _came_from_forward(error):
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is Subject.forward.__code__ for frame, _ in frames)
 
 
 def _shape(value):

@@ -444,6 +444,68 @@ def test_arguments_changed_in_place():
     assert any("x was changed in place" in line for line in check(SpoilsX(), normal(4, 3)).problems)
 
 
+def test_dy_changed_in_place_is_one_message():
+    class InPlace(Scale):
+        def backward(self, dy, need_input_grad=True):
+            (x,) = self.take()
+            if self.w.trainable:
+                self.w.add_grad((dy * x).sum(axis=0))
+            dy *= self.w.data
+            return dy
+
+    report = check(InPlace(), normal(4, 3))
+    assert all(row.passed for row in report.rows)
+    assert "changed dy in place" in problem_of(InPlace(), normal(4, 3))
+
+
+def test_input_changed_in_place_by_forward():
+    class InPlace(Scale):
+        def forward(self, x):
+            self.save(x.copy())
+            x *= self.w.data
+            return x
+
+    assert "forward changed its input in place (x)" in problem_of(InPlace(), normal(4, 3))
+
+
+def test_gradient_assigned_is_not_called_a_mix_up():
+    class Assigns(Scale):
+        def backward(self, dy, need_input_grad=True):
+            (x,) = self.take()
+            if self.w.trainable:
+                self.w.grad = (dy * x).sum(axis=0)
+            return dy * self.w.data
+
+    assert "two backwards do not add up in w.grad" in problem_of(Assigns(), normal(4, 3))
+
+
+def test_a_parameter_without_axes():
+    class Gain(nn.Module):
+        factor = 1
+
+        def __init__(self):
+            self.g = nn.Parameter(np.array(2.0, np.float32))
+
+        def forward(self, x):
+            self.save(x)
+            return x * self.g.data
+
+        def backward(self, dy, need_input_grad=True):
+            (x,) = self.take()
+            self.g.add_grad(self.factor * (dy * x).sum())
+            return dy * self.g.data
+
+    class Twice(Gain):
+        factor = 2
+
+    report = check(Gain(), normal(4, 3))
+    assert report.passed, report
+    assert report.rows[1].checked == "1 of 1" and report.rows[1].shape == ()
+    row = check(Twice(), normal(4, 3)).rows[1]
+    assert not row.passed and row.worst == "its only value"
+    assert row.hints and "added twice" in row.hints[0]
+
+
 def test_nan_in_backward_alone():
     class Divides(nn.ReLU):
         def backward(self, dy, need_input_grad=True):

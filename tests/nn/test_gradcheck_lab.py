@@ -148,6 +148,26 @@ def test_a_factor_that_is_a_parameter():
     )
 
 
+def test_a_factor_that_is_the_parameter_itself():
+    class Squares(nn.Module):
+        """y = x · w² / 2, whose dw is dy · x · w."""
+
+        def __init__(self):
+            self.w = nn.Parameter(normal(5))
+
+        def forward(self, x):
+            self.save(x)
+            return x * self.w.data**2 / 2
+
+        def backward(self, dy, need_input_grad=True):
+            (x,) = self.take()
+            self.w.add_grad((dy * x).sum(axis=0))
+            return dy * self.w.data**2 / 2
+
+    said = hints_of(Squares(), normal(4, 5), tensor="w")
+    assert said == "a · w = n: the parameter's own value is missing"
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "x", "tensor", "said"),
     [
@@ -178,7 +198,8 @@ def test_no_hint_where_no_pattern_is(shape):
             places=tuple(range(1, len(shape) - 1)),
             sizes={"N": 3, "rows": 12},
             constants={"p": 0.3},
-            others={"dy": rng.standard_normal(shape), "itself": rng.standard_normal(shape)},
+            others={"dy": rng.standard_normal(shape), "t": rng.standard_normal(shape)},
+            itself=("t", "parameter"),
             vectors={"w": rng.standard_normal(shape[-1])},
             parts=parts.reshape(-1, 3, 2),
         )
@@ -442,6 +463,17 @@ def test_what_cannot_be_judged_is_said_in_one_line(mine, capsys, call, inputs, s
     printed = capsys.readouterr()
     assert said in printed.err
     assert printed.err.count("\n") == 1 and not printed.out
+
+
+def test_a_failure_of_the_checker_is_not_blamed_on_forward(mine, capsys, monkeypatch):
+    def fail(*args):
+        raise IndexError("of the checker")
+
+    monkeypatch.setattr("nn.gradcheck.differences.probes", fail)
+    assert judge(f"{mine}:Scale(3)", "4,3") == 2
+    printed = capsys.readouterr().err
+    assert "Scale(3): the checker failed; run with --traceback" in printed
+    assert "forward" not in printed and "IndexError: of the checker" in printed
 
 
 def test_files_that_cannot_be_run(tmp_path, capsys):

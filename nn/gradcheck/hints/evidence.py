@@ -16,6 +16,7 @@ class Evidence:
     sizes: {what it counts: number}, for factors.
     constants: {name: float}: settings of the module, for factors too.
     others: {name: array} of the tensor's shape that may be a factor or a term too many.
+    itself: its own name among these, and "input" or "parameter".
     vectors: {name: 1-d array}: parameters.
     parts: (size, *shape of y): how much of each slope comes through each output; or None.
     """
@@ -26,6 +27,7 @@ class Evidence:
     sizes: dict = field(default_factory=dict)
     constants: dict = field(default_factory=dict)
     others: dict = field(default_factory=dict)
+    itself: tuple = ("", "")
     vectors: dict = field(default_factory=dict)
     parts: np.ndarray | None = None
 

@@ -71,11 +71,15 @@ def product(e):
     for name, other in e.others.items():
         if np.count_nonzero(other) < 3:
             continue
+        itself = name == e.itself[0]
+        own = f"the {e.itself[1]}'s own value"
         if same(e.claim * other, e.numeric):
-            yield f"a factor {name} is missing: a · {name} = n"
+            rule = f"a · {name} = n"
+            yield f"{rule}: {own} is missing" if itself else f"a factor {name} is missing: {rule}"
             return
         if same(e.claim, e.numeric * other):
-            yield f"a factor {name} too many: a = n · {name}"
+            rule = f"a = n · {name}"
+            yield f"{rule}: {own} is too many" if itself else f"a factor {name} too many: {rule}"
             return
 
 
