@@ -20,13 +20,13 @@ def holds_floats(value):
     return any(is_float_array(array) for _, array in leaves("", value))
 
 
-def float64_copy(value):
-    """Float arrays, lists of numbers and tuples of these in float64; anything else as it is."""
+def float_copy(value, dtype=np.float64):
+    """Float arrays, lists of numbers and tuples of these in `dtype`; anything else as it is."""
     if isinstance(value, tuple):
-        return tuple(map(float64_copy, value))
+        return tuple(float_copy(part, dtype) for part in value)
     if isinstance(value, list):
         value = np.asarray(value)
-    return value.astype(np.float64, order="C") if is_float_array(value) else value
+    return value.astype(dtype, order="C") if is_float_array(value) else value
 
 
 def argument_names(forward, count):

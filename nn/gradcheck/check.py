@@ -12,6 +12,7 @@ LARGE = 20_000  # numbers in all inputs and parameters: beyond, random direction
 LARGE_NETWORK = 2_000  # the same for modules made of modules, whose forward takes longer
 NUDGES = 3  # how often an element on a kink is tried again close by
 EXCLUDED = 0.05  # the share of a tensor's checks that may stay on a kink
+COARSE = (1e-8, 1e-2)  # an error as small as this often comes from float32, not from a formula
 MANY = 2_000_000  # slopes kept apart by output, for hints
 ENOUGH = 3  # so many wrong entries of a tensor, from the worst down, are looked at closely
 
@@ -38,14 +39,15 @@ def check_gradients(module, *inputs, seed=0, tolerance=1e-6, elements=None, **op
 
     Every float input and every trainable parameter is compared; and the promises are checked
     that training relies on: gradients add up, last in first out, frozen parameters stay out,
-    nothing is changed in place (`nn/gradcheck/contract.py`). Kinks are handled as
-    `nn/gradcheck/differences.py` says. Returns a `Report`.
+    float32 stays float32, nothing is changed in place (`nn/gradcheck/contract.py`). Kinks are
+    handled as `nn/gradcheck/differences.py` says. Returns a `Report`.
     """
     rng = _generator(seed)
     title = module.describe() if hasattr(module, "describe") else type(module).__name__
     report = Report(title, seed, tolerance)
     try:
         subject = Subject(module, inputs, rng, options)
+        report.remarks = subject.remarks()
         claims = subject.gradients()
         _check_finite(subject, claims)
         report.rows = _compare(subject, claims, rng, tolerance, elements)
@@ -131,7 +133,11 @@ def _sizes(subject):
         number = int(np.prod(lengths))
         if number > 1:
             sizes[what] = number
-    return sizes
+    return {  # what is the same number for x and for y is said once
+        what: number
+        for what, number in sizes.items()
+        if not (what.endswith(" of y") and sizes.get(what.removesuffix(" of y")) == number)
+    }
 
 
 class _Comparison:
@@ -225,6 +231,9 @@ class _Comparison:
         )
         elements = sum(isinstance(probe, differences.Element) for probe in self.probes)
         excluded = len(self.waiting)
+        said = self.hints
+        if COARSE[0] <= error < COARSE[1]:
+            said = ["a small error: is something computed in float32?", *said]
         return Row(
             name=self.tensor.name,
             shape=self.tensor.array.shape,
@@ -239,7 +248,7 @@ class _Comparison:
             worst="" if error <= tolerance else str(probe),
             analytic=claim,
             numeric=numeric,
-            hints=[] if error <= tolerance else self.hints,
+            hints=[] if error <= tolerance else said,
             claims=self.claims,
             numerics=self.numerics,
         )

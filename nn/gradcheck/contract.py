@@ -3,8 +3,11 @@
 Each check takes a subject and gives None, or what is wrong in one line.
 """
 
+import copy
+
 import numpy as np
 
+from nn.gradcheck.arguments import float_copy
 from nn.module import inference
 
 SAME = 1e-9  # of the largest entry: sums may be taken in another order, nothing else
@@ -29,6 +32,25 @@ def inputs_stay(subject, expected, rng):
             return f"{tensor.name} was changed in place: compute into a new array"
     if not np.array_equal(dy, subject.dy):
         return "backward changed dy in place: another branch may need it, compute a new array"
+
+
+def float32_stays(subject, expected, rng):
+    """Forward gives float32 for float32, as in training; everything else here is float64."""
+    if subject.is_loss:
+        return None  # a plain number
+    module = copy.deepcopy(subject.module).forget().astype(np.float32)
+    inputs = [float_copy(value, np.float32) for value in subject.inputs]
+    try:
+        with inference():
+            y = np.asarray(subject.forward_of(module, inputs))
+    except Exception as error:
+        what = " ".join(str(error).split())
+        return f"forward raised {type(error).__name__} for float32, not for float64: {what}"
+    if y.dtype != np.float32:
+        return (
+            f"forward turned float32 into {y.dtype}: make what is made inside of x.dtype "
+            "(np.zeros(5) and np.sqrt(5) are float64; float(np.sqrt(5)) keeps float32)"
+        )
 
 
 def everything_taken(subject, expected, rng):
@@ -125,6 +147,7 @@ def frozen_stay_out(subject, expected, rng):
 
 CHECKS = (
     inputs_stay,
+    float32_stays,
     everything_taken,
     gradients_add_up,
     last_in_first_out,

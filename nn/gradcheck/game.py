@@ -16,6 +16,7 @@ from nn.module import Module
 
 CHOICES = 4
 LETTERS = "abcd"
+LEARNED = re.compile(r"\b(d[wWbγ]|[wW]|bias|body|weights?|taps?|γ|rows? of an id|ids)\b|running")
 ELEMENTS = 40  # of each tensor, for the report that may be asked for
 
 
@@ -28,10 +29,8 @@ def play(seed=0, rounds=5, layer=None, ask=input):
     bugs = [bug for bug in BUGS if layer is None or layer in bug.layers]
     rng.shuffle(bugs)
     bugs = bugs[: max(1, rounds)]
-    print(
-        f"Each of these {len(bugs)} backwards has one bug. Answer with a letter; ? shows what "
-        "the gradient check\nsays, q leaves."
-    )
+    many = "This backward has" if len(bugs) == 1 else f"Each of these {len(bugs)} backwards has"
+    print(f"{many} one bug. Answer with a letter; ? shows what the gradient check\nsays, q leaves.")
     score = seen = 0
     try:
         for number, bug in enumerate(bugs, start=1):
@@ -70,6 +69,8 @@ def _round(bug, layer, rng, ask):
             print(report_of(bug, layer))
         elif len(answer) == 1 and answer in letters:
             break
+        else:
+            print(f"{', '.join(letters[:-1])} or {letters[-1]} (or ?, or q)")
     right = choices[letters.index(answer)] == bug.about
     print("Right." if right else f"No: {letters[choices.index(bug.about)]}) {bug.about}")
     if bug.only_with:
@@ -112,6 +113,10 @@ def descriptions(bug, layer, rng):
     of_layer = [b for b in others if layer in b.layers]
     of_kin = [b for b in others if b not in of_layer and b.code.__module__ == bug.code.__module__]
     rest = [b for b in others if b not in of_layer and b not in of_kin]
+    if not CASES[layer][0].build()[0].parameters():  # these would stand out
+        of_kin, rest = (
+            [b for b in group if not LEARNED.search(b.about)] for group in (of_kin, rest)
+        )
     wrong = []
     for group in (of_layer, of_kin, rest):
         rng.shuffle(group)

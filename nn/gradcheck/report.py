@@ -1,9 +1,12 @@
 """What a gradient check found, tensor by tensor."""
 
 import re
+import textwrap
 from dataclasses import dataclass, field
 
 import numpy as np
+
+WIDTH = 95  # of a printed hint, which stands four columns in
 
 
 @dataclass
@@ -47,7 +50,13 @@ class Row:
                 f"finite differences say {self.numeric:.10g}"
             )
         for hint in self.hints:
-            yield f"hint: {hint}"
+            yield from textwrap.wrap(
+                f"hint: {hint}",
+                WIDTH,
+                subsequent_indent=" " * 6,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         if any(re.search(r"\bn\b", hint) for hint in self.hints):
             yield "      (a is what backward gives, n the numerical slope)"
 
@@ -67,6 +76,7 @@ class Report:
     rows: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     promises: int = 0  # how many of the contract's checks were made
+    remarks: list = field(default_factory=list)  # no mistakes, but perhaps oversights
     error: BaseException | None = None  # what backward raised, if it did
 
     @property
@@ -97,6 +107,7 @@ class Report:
             lines.append(_line(cell, widths))
             lines += [f"    {note}" for note in row.notes()]
         lines += [f"FAIL  {problem}" for problem in self.problems]
+        lines += [f"note: {remark}" for remark in self.remarks]
         lines.append(self._summary())
         return "\n".join(lines)
 

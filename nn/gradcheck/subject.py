@@ -11,25 +11,21 @@ gradient of softmax and of every normalisation is zero, so a wrong one can pass.
 import ast
 import copy
 import inspect
-import os
 import re
-import traceback
 from dataclasses import dataclass
 
 import numpy as np
 
 from nn.gradcheck.arguments import (
     argument_names,
-    float64_copy,
+    float_copy,
     holds_floats,
     is_float_array,
     leaves,
 )
-from nn.gradcheck.hints import shape_hint
+from nn.gradcheck.errors import holds_what_take_gave, line_of, said
+from nn.gradcheck.hints import UNPACK, shape_hint
 from nn.module import Module, Parameter, inference
-
-# Where files are not the user's: this library, Python's own, and code without a file.
-LIBRARIES = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), "<")
 
 
 class Problem(Exception):
@@ -68,7 +64,7 @@ class Subject:
             _leave_special_values(parameter.data, rng)
         options = options or {}
         self.keywords = tuple(options)
-        self.inputs = [float64_copy(value) for value in (*inputs, *options.values())]
+        self.inputs = [float_copy(value) for value in (*inputs, *options.values())]
         names = argument_names(module.forward, len(inputs)) + list(options)
         self.float_inputs = [
             Tensor(leaf, None, value)
@@ -99,10 +95,7 @@ class Subject:
     def forward(self, inputs=None):
         """y as a float64 array (0-d for a loss), from the frozen random state."""
         self._restore_state()
-        inputs = self.inputs if inputs is None else inputs
-        positional = len(inputs) - len(self.keywords)
-        options = dict(zip(self.keywords, inputs[positional:], strict=True))
-        y = self.module(*inputs[:positional], **options)
+        y = self.forward_of(self.module, self.inputs if inputs is None else inputs)
         if isinstance(y, tuple | list | dict) or y is None:
             raise Problem(
                 f"{self.name}.forward returned a {type(y).__name__}; expected one array, or a "
@@ -115,6 +108,12 @@ class Subject:
                 "x.dtype for the constants and arrays made inside"
             )
         return y
+
+    def forward_of(self, module, inputs):
+        """What a module gives for a list like `inputs`, whose last are passed by name."""
+        positional = len(inputs) - len(self.keywords)
+        options = dict(zip(self.keywords, inputs[positional:], strict=True))
+        return module(*inputs[:positional], **options)
 
     def value(self):
         """y, without anything being saved for a backward. A copy: y may be a view of an input
@@ -177,12 +176,13 @@ class Subject:
     def _backward_raised(self, error):
         if isinstance(error, NotImplementedError) and type(self.module).backward is Module.backward:
             return f"{self.name} has no backward: write backward(self, dy, need_input_grad=True)"
-        what = " ".join(str(error).split())
+        what = said(error)
         shapes = re.search(r"gradient of shape (\(.*?\)) for a parameter of (\(.*?\))", what)
-        if shapes:  # from Parameter.add_grad
+        if holds_what_take_gave(error):
+            what += f": {UNPACK}"
+        elif shapes:  # from Parameter.add_grad
             what += shape_hint(*map(ast.literal_eval, shapes.groups()))
-        line = line_of(error)
-        return f"{self.name}.backward raised {type(error).__name__}: {what}{line}"
+        return f"{self.name}.backward raised {what}{line_of(error)}"
 
     def _input_gradients(self, returned):
         if self.is_loss and not isinstance(returned, tuple):
@@ -254,6 +254,19 @@ class Subject:
                 "expected float64, as everything that went in: use dy.dtype for constants"
             )
 
+    def remarks(self):
+        """What is no mistake, but may be an oversight."""
+        arrays = [
+            f"{prefix}.{name}" if prefix else name
+            for prefix, module in self.module.named_modules()
+            for name, value in vars(module).items()
+            if is_float_array(value) and name not in module.buffers
+        ]
+        if arrays and not any(True for _ in self.module.named_parameters()):
+            names = ", ".join(arrays)
+            return [f"no parameters; float arrays in attributes: {names} (learned: nn.Parameter)"]
+        return []
+
     def largest_input(self):
         """The largest |x| that goes in: what is computed on the way is rounded like that."""
         return max((np.abs(t.array).max(initial=0.0) for t in self.float_inputs), default=0.0)
@@ -293,11 +306,3 @@ def _leave_special_values(array, rng):
 
 def _is_generator(value):
     return isinstance(value, np.random.Generator)
-
-
-def line_of(error):
-    """Where an error was raised, as " (line 12 of layer.py)": the last line outside libraries."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "site-packages" not in frame.filename and not frame.filename.startswith(LIBRARIES):
-            return f" (line {frame.lineno} of {os.path.basename(frame.filename)})"
-    return ""

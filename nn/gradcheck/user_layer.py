@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 import nn
-from nn.gradcheck.subject import Subject, line_of
+from nn.gradcheck.errors import line_of, said
+from nn.gradcheck.subject import Subject
 
 TARGET = re.compile(r"(?P<place>.+?\.py|[A-Za-z_][\w.]*):(?P<call>\s*[A-Za-z_]\w*\s*(\(.*\))?\s*)")
 
@@ -54,12 +55,12 @@ def _check(module, call, inputs, options, seed):
     except Exception as error:
         if not _came_from_forward(error):
             raise CannotJudge(
-                f"{call}: the checker failed; run with --traceback ({_said(error)})"
+                f"{call}: the checker failed; run with --traceback ({said(error)})"
             ) from error
         shapes = [str(_shape(value)) for value in inputs]
         shapes += [f"{name}={_shape(value)}" for name, value in options.items()]
         raise CannotJudge(
-            f"{call}: forward on {', '.join(shapes)} raised {_said(error)}{line_of(error)}"
+            f"{call}: forward on {', '.join(shapes)} raised {said(error)}{line_of(error)}"
         ) from error
 
 
@@ -72,11 +73,6 @@ def _shape(value):
     return tuple(map(_shape, value)) if isinstance(value, tuple) else value.shape
 
 
-def _said(error):
-    what = " ".join(str(error).split())
-    return f"{type(error).__name__}: {what}" if what else type(error).__name__
-
-
 # ---- the layer ----------------------------------------------------------------------------
 
 
@@ -84,9 +80,10 @@ def split(target):
     """("C:/a/my_layer.py", "MyLayer(3, 8)"): what stands before and after the right colon."""
     match = TARGET.fullmatch(target.strip())
     if not match:
+        unclosed = ": a bracket is not closed" if target.count("(") > target.count(")") else ""
         raise CannotJudge(
             f'expected "file.py:Class(arguments)", such as "my_layer.py:MyLayer(3, 8)", '
-            f"got {target!r}"
+            f"got {target!r}" + unclosed
         )
     return match["place"], match["call"].strip()
 
@@ -111,7 +108,7 @@ def load(place):
     try:
         return vars(run() or module)
     except (Exception, SystemExit) as error:
-        raise CannotJudge(f"{place} cannot be run: {_said(error)}{line_of(error)}") from error
+        raise CannotJudge(f"{place} cannot be run: {said(error)}{line_of(error)}") from error
 
 
 def _instead(path):
@@ -153,7 +150,7 @@ def _construct(maker, call, args, options, seed):
     try:
         return maker(*args, **options)
     except Exception as error:
-        raise CannotJudge(f"{call} cannot be made: {_said(error)}{line_of(error)}") from error
+        raise CannotJudge(f"{call} cannot be made: {said(error)}{line_of(error)}") from error
 
 
 def parse(call):

@@ -518,7 +518,8 @@ def test_nan_in_backward_alone():
 
 
 def test_nan_in_forward():
-    assert "NaN or infinity" in problem_of(Scale(), np.full((2, 3), np.nan))
+    line = problem_of(Scale(), np.full((2, 3), np.nan))
+    assert "NaN or infinity here: choose other inputs, such as --input positive:2,3" in line
 
 
 def test_randomness_that_cannot_be_frozen():
@@ -540,6 +541,23 @@ def test_float32_made_inside():
 
     assert "turned float64 into float32" in problem_of(Coarse(), normal(4, 3))
     assert "returned float32" in problem_of(CoarseBackward(), normal(4, 3))
+
+
+def test_float64_made_of_float32():
+    class Widened(Scale):
+        def forward(self, x):
+            return super().forward(x) * np.sqrt(2.0)
+
+        def backward(self, dy, need_input_grad=True):
+            return super().backward(dy * np.sqrt(2.0))
+
+    class Kept(Widened):
+        def forward(self, x):
+            return Scale.forward(self, x) * float(np.sqrt(2.0))
+
+    line = problem_of(Widened(), normal(4, 3))
+    assert "forward turned float32 into float64: make what is made inside of x.dtype" in line
+    assert check(Kept(), normal(4, 3)).passed
 
 
 def test_integers_where_floats_are_meant():

@@ -14,6 +14,7 @@ import nn
 from nn.gradcheck import __main__ as command
 from nn.gradcheck import game, user_layer
 from nn.gradcheck.bugs import BUGS, plant
+from nn.gradcheck.cases import CASES
 from nn.gradcheck.hints import Evidence, find, shape_hint
 
 
@@ -33,7 +34,7 @@ def hints_of(module, *inputs, tensor, **options):
     row = next(row for row in report.rows if row.name == tensor)
     assert not row.passed
     for hint in row.hints:
-        assert f"hint: {hint}" in str(report)
+        assert f"hint: {hint}" in " ".join(str(report).split())  # it may be wrapped
     return " | ".join(row.hints)
 
 
@@ -240,6 +241,86 @@ def test_shapes():
 
     (problem,) = nn.check_gradients(NotSummed(3, 2), normal(4, 5, 3)).problems
     assert "(2,): a sum over axes 0, 1 is missing" in problem
+
+
+def test_long_hints_are_wrapped():
+    report = str(nn.check_gradients(changed(lambda dx: dx / 12), normal(3, 4, 5)))
+    start, *_ = (i for i, line in enumerate(report.splitlines()) if "hint:" in line)
+    first, second = report.splitlines()[start : start + 2]
+    assert first.startswith("    hint: off by") and len(first) <= 100
+    assert second.startswith("          ") and second.strip().endswith("no mean?")
+
+
+def test_a_size_of_x_and_y_is_said_once():
+    class Turned(nn.Module):
+        """y = x with its two middle axes swapped, and a gradient 20 times too small."""
+
+        def forward(self, x):
+            self.save()
+            return x.swapaxes(1, 2)
+
+        def backward(self, dy, need_input_grad=True):
+            self.take()
+            return dy.swapaxes(1, 2) / 20
+
+    said = hints_of(Turned(), normal(3, 4, 5, 2), tensor="x")
+    assert "20 is the number of places: divided by it" in said
+
+
+def test_what_take_gave_was_not_unpacked():
+    class Packed(nn.Linear):
+        def backward(self, dy, need_input_grad=True):
+            x = self.take()
+            self.bias.add_grad((dy * x).sum(axis=0))
+            return dy @ self.weight.data.T
+
+    class OneTooMany(nn.Sigmoid):
+        def backward(self, dy, need_input_grad=True):
+            y = self.take()
+            return dy * y * (1 - np.asarray(y))
+
+    unpack = "did you unpack it: (x,) = self.take()?"
+    for module, x in ((Packed(2, 2), normal(4, 2)), (OneTooMany(), normal(4, 2))):
+        (problem,) = nn.check_gradients(module, x).problems
+        assert unpack in problem
+    assert unpack in shape_hint((1, 4, 2), (4, 2))
+
+
+def test_small_errors_are_asked_about_float32():
+    class Rounded(nn.Sigmoid):
+        def forward(self, x):
+            return super().forward(x.astype(np.float32)).astype(x.dtype)
+
+        def backward(self, dy, need_input_grad=True):
+            return super().backward(dy).astype(dy.dtype)
+
+    class Half(nn.Sigmoid):
+        def backward(self, dy, need_input_grad=True):
+            return super().backward(dy.astype(np.float16).astype(dy.dtype))
+
+    for module in (Rounded(), Half()):
+        assert "is something computed in float32?" in hints_of(module, normal(4, 5), tensor="x")
+    assert "float32" not in hints_of(changed(lambda dx: 2 * dx), normal(4, 5), tensor="x")
+
+
+def test_an_array_that_was_meant_to_be_a_parameter_is_pointed_out():
+    class Forgotten(nn.Module):
+        def __init__(self):
+            self.w = normal(5).astype(np.float32)
+
+        def forward(self, x):
+            self.save()
+            return x * self.w
+
+        def backward(self, dy, need_input_grad=True):
+            self.take()
+            return dy * self.w
+
+    report = nn.check_gradients(Forgotten(), normal(4, 5))
+    assert report.passed
+    assert "note: no parameters; float arrays in attributes: w" in str(report)
+    assert "note:" not in str(nn.check_gradients(nn.Sigmoid(), normal(4, 5)))
+    assert "note:" not in str(nn.check_gradients(nn.Linear(5, 2), normal(4, 5)))
 
 
 # ---- arguments by name, and tuples of them --------------------------------------------------
@@ -450,6 +531,8 @@ def test_backward_that_raises_or_is_missing(mine, capsys):
         (":np", ["4,3"], "np cannot be made: TypeError"),
         (":Scale(len([1, 2]))", ["4,3"], "arguments must be plain values"),
         (":Scale(3", ["4,3"], 'expected "file.py:Class(arguments)"'),
+        (":Scale(3", ["4,3"], "a bracket is not closed"),
+        (":Scale((3)", ["4,3"], "is no Python call: '(' was never closed"),
         (":Scale(3))", ["4,3"], "is no Python call"),
         ("", ["4,3"], 'expected "file.py:Class(arguments)"'),
         (":Scale(3)", ["4;3"], "--input 4;3 cannot be read; write a shape such as 2,5,5,3"),
@@ -474,6 +557,20 @@ def test_a_failure_of_the_checker_is_not_blamed_on_forward(mine, capsys, monkeyp
     printed = capsys.readouterr().err
     assert "Scale(3): the checker failed; run with --traceback" in printed
     assert "forward" not in printed and "IndexError: of the checker" in printed
+
+
+def test_a_forgotten_data_is_named(tmp_path, capsys):
+    forgetful = MINE.replace("from neighbour import OFFSET", "OFFSET = 1.0")
+    (tmp_path / "f.py").write_text(
+        forgetful.replace("return x * self.w.data if", "return x * self.w if")
+    )
+    assert judge(f"{tmp_path}/f.py:Scale(3)", "4,3") == 2
+    assert "'float' and 'Parameter' (use .data) (line" in capsys.readouterr().err
+    (tmp_path / "b.py").write_text(
+        forgetful.replace("return dy * self.w.data", "return dy @ self.w")
+    )
+    assert judge(f"{tmp_path}/b.py:Scale(3)", "4,3") == 1
+    assert "(a Parameter? use .data)" in capsys.readouterr().out
 
 
 def test_files_that_cannot_be_run(tmp_path, capsys):
@@ -556,6 +653,8 @@ def test_wrong_answers_nonsense_and_leaving(capsys):
     assert game.play(5, 2, "Linear", ask=lambda prompt: next(answers)) == 0
     printed = capsys.readouterr().out
     assert f"No: {right[0]}) " in printed
+    assert printed.count("a, b, c or d") == 2  # after "" and "z"
+    assert "Each of these 2 backwards has one bug" in printed
     assert "gradients of Linear(" in printed  # what ? shows
     assert "0 of 1 spotted." in printed
 
@@ -583,6 +682,19 @@ def test_the_same_seed_is_the_same_game_and_answers_may_be_piped(monkeypatch):
     assert first.returncode == 0 and not first.stderr
     assert first.stdout == again.stdout != other.stdout
     assert "of 2 spotted." in first.stdout
+
+
+def test_one_round_is_one_backward(capsys):
+    game.play(5, 1, ask=lambda prompt: "q")
+    assert capsys.readouterr().out.startswith("This backward has one bug.")
+
+
+def test_layers_without_parameters_are_not_described_by_weights():
+    for bug in BUGS:
+        if CASES[bug.layers[0]][0].build()[0].parameters():
+            continue
+        for choice in game.descriptions(bug, bug.layers[0], random.Random(1)):
+            assert not re.search(r"\b(d[wWbγ]|[wW]|bias|body|γ)\b", choice), (bug.layers, choice)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.layers[0]}-{bug.name}")

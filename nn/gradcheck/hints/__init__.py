@@ -14,9 +14,9 @@ import numpy as np
 
 from nn.gradcheck.hints import factors, places, sums
 from nn.gradcheck.hints.evidence import Evidence, same
-from nn.gradcheck.hints.shapes import shape_hint
+from nn.gradcheck.hints.shapes import UNPACK, shape_hint
 
-__all__ = ["Evidence", "find", "shape_hint"]
+__all__ = ["UNPACK", "Evidence", "find", "shape_hint"]
 
 KNOWN = 0.5  # the share of entries whose slope must be known: the rest lies on kinks
 MOST = 2  # so many hints for one tensor

@@ -4,11 +4,15 @@ import itertools
 
 from nn.gradcheck.hints.evidence import axes_text
 
+UNPACK = "did you unpack it: (x,) = self.take()?"
+
 
 def shape_hint(got, expected):
     """ ": ..." for a gradient of the wrong shape, or nothing."""
     if got == expected:
         return ""
+    if got == (1, *expected):
+        return f": {UNPACK} Or drop the axis of length 1 (keepdims)"
     if sorted(got) == sorted(expected):
         return ": transpose it"
     if [s for s in got if s != 1] == [s for s in expected if s != 1]:
