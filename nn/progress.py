@@ -84,11 +84,15 @@ def words(values):
 
 
 def epoch_line(entry, epochs):
-    """One line for an epoch, which stays on the terminal and in a log, with the time left."""
+    """One line for an epoch, which stays on the terminal and in a log, with the time left.
+
+    The first epoch, in which kernels may be compiled, says nothing about the others.
+    """
     shown = words({k: v for k, v in entry.items() if k not in ("epoch", "step", "seconds")})
     minutes, seconds = divmod(round(entry["seconds"] * (epochs - entry["epoch"])), 60)
     scores = "  ".join(f"{name} {value}" for name, value in shown.items())
-    return f"epoch {entry['epoch']}/{epochs}  {scores}  {minutes}:{seconds:02d} left"
+    left = f"  {minutes}:{seconds:02d} left" if entry["epoch"] > 1 else ""
+    return f"epoch {entry['epoch']}/{epochs}  {scores}{left}"
 
 
 def is_told(epoch, epochs, most=60):

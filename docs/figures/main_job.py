@@ -28,12 +28,12 @@ def draw(run):
         with nn.inference():
             clip = video.read(path, size=model.size, frames=model.frames)
             probabilities = softmax(model(model.prepare(clip)))[0]
-        frames.append(video.read(path, size=(96, 120), frames=1)[0])
+        frames.append(video.read(path, frames=1)[0])
         truths.append(label)
         answers.append(int(probabilities.argmax()))
         confidences.append(float(probabilities.max()))
     path = HERE / "main_job.png"
-    plots.contact_sheet(frames, truths, answers, model.classes, path, confidences, dpi=56)
+    plots.contact_sheet(frames, truths, answers, model.classes, path, confidences, dpi=64)
 
 
 if __name__ == "__main__":
