@@ -88,6 +88,18 @@ _narrow = _make_row_kernel(TALL, 1)
 
 
 @kernel
+def _convolve_row(choice, *args):
+    """A row of outputs by the chosen one of TILES."""
+    apart()
+    if choice == 0:
+        _tall(*args)
+    elif choice == 1:
+        _short(*args)
+    else:
+        _narrow(*args)
+
+
+@kernel
 def _taps_inside(first, K, dilation, size):
     """The taps k, from the first to before the last, with 0 ≤ first + k·dilation < size."""
     k0, k1 = 0, K
@@ -178,21 +190,10 @@ def _convolve_block(
                 base = g * chunks * chunk_step + (h - h0) * stride[1] * row_step
                 row = y[n, first[0] + t * step[0], first[1] + h * step[1]]  # (W_y, C_out)
                 at = (first[2] + w0 * step[2]) * y.shape[4] + g * outputs + panel * width
-                if choice == 0:
-                    _tall(
-                        packed, base, offsets, taps, C, chunk_step, weights, start,
-                        row, at, y_step, n_outputs, n_columns, edge,
-                    )  # fmt: skip
-                elif choice == 1:
-                    _short(
-                        packed, base, offsets, taps, C, chunk_step, weights, start,
-                        row, at, y_step, n_outputs, n_columns, edge,
-                    )  # fmt: skip
-                else:
-                    _narrow(
-                        packed, base, offsets, taps, C, chunk_step, weights, start,
-                        row, at, y_step, n_outputs, n_columns, edge,
-                    )  # fmt: skip
+                _convolve_row(
+                    choice, packed, base, offsets, taps, C, chunk_step, weights, start,
+                    row, at, y_step, n_outputs, n_columns, edge,
+                )  # fmt: skip
 
 
 @kernel(parallel=True)

@@ -26,7 +26,7 @@ import numpy as np
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, clear, copy, lanes, load, store
+from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
 
 BLOCK_BYTES = 256 * 1024  # of x, for one block
 BLOCK_PLACES = 256  # of which dy, one panel wide, should fit into the first-level cache
@@ -63,6 +63,18 @@ def _make_tile_kernel(rows, vectors):
 _add_tall = _make_tile_kernel(TALL, 2)
 _add_low = _make_tile_kernel(LOW, 2)
 _add_narrow = _make_tile_kernel(TALL, 1)
+
+
+@kernel
+def _add_tile(choice, *args):
+    """Add a block to one tile, by the chosen one of TILES."""
+    apart()
+    if choice == 0:
+        _add_tall(*args)
+    elif choice == 1:
+        _add_low(*args)
+    else:
+        _add_narrow(*args)
 
 
 @kernel
@@ -147,12 +159,7 @@ def _add_share(
                 for m in range(0, strip_rows, TILES[choice][0]):
                     base = offsets[strip] + group * strip_rows + m
                     at = (strip * padded_rows + m) * width
-                    if choice == 0:
-                        _add_tall(packed, base, steps, packed_dy, size, width, own, at)
-                    elif choice == 1:
-                        _add_low(packed, base, steps, packed_dy, size, width, own, at)
-                    else:
-                        _add_narrow(packed, base, steps, packed_dy, size, width, own, at)
+                    _add_tile(choice, packed, base, steps, packed_dy, size, width, own, at)
 
 
 @kernel(inline=True)
