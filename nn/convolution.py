@@ -13,7 +13,60 @@ from nn.module import Module, Parameter
 AXIS_NAMES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
 
-class _Conv(Module):
+class SlidingKernel(Module):
+    """What convolution and transposed convolution share: a kernel that slides along `axes` axes."""
+
+    axes = None
+
+    def _settle(self, in_channels, out_channels, kernel_size, stride, dilation, groups):
+        """Keep the sizes, an int or one per axis; ValueError for those that cannot be."""
+        self.in_channels = whole_number(self, "in_channels", in_channels)
+        self.out_channels = whole_number(self, "out_channels", out_channels)
+        self.groups = whole_number(self, "groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
+                f"and {out_channels} output channels"
+            )
+        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
+        self.stride = per_axis(self, "stride", stride)
+        self.dilation = per_axis(self, "dilation", dilation)
+
+    @property
+    def _window(self):
+        return self.stride, self.padding, self.dilation, self.groups
+
+    def _check_axes(self, x):
+        if x.ndim != self.axes + 2 or x.shape[-1] != self.in_channels:
+            raise ValueError(
+                f"{self.describe()}: expected an input (N, {AXIS_NAMES[self.axes]}, C) with "
+                f"C = {self.in_channels} channels last, got {x.shape}"
+            )
+
+    def _given_padding(self):
+        """One number per axis, or the pairs where "same" made them uneven."""
+        even = all(before == after for before, after in self.padding)
+        return tuple(before for before, _ in self.padding) if even else self.padding
+
+    def _options(self):
+        """The options that are not what they are by default, as they are written in a call."""
+        if set(self.stride) != {1}:
+            yield f"stride={self.stride}"
+        if any(map(any, self.padding)):
+            yield f"padding={self._given_padding()}"
+        if set(self.dilation) != {1}:
+            yield f"dilation={self.dilation}"
+        if self.groups != 1:
+            yield f"groups={self.groups}"
+        if self.bias is None:
+            yield "bias=False"
+
+    def describe(self):
+        sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        return f"{type(self).__name__}({', '.join([sizes, *self._options()])})"
+
+
+class _Conv(SlidingKernel):
     """What Conv1d, Conv2d and Conv3d share: everything but the number of axes.
 
         y(i) = Σ_p x(i·stride + p·dilation − padding) @ w(p) + b
@@ -41,8 +94,6 @@ class _Conv(Module):
     with other axes or channels, or too small for the kernel.
     """
 
-    axes = None
-
     def __init__(
         self,
         in_channels,
@@ -55,17 +106,7 @@ class _Conv(Module):
         bias=True,
         rng=None,
     ):
-        self.in_channels = whole_number(self, "in_channels", in_channels)
-        self.out_channels = whole_number(self, "out_channels", out_channels)
-        self.groups = whole_number(self, "groups", groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
-                f"and {out_channels} output channels"
-            )
-        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
-        self.stride = per_axis(self, "stride", stride)
-        self.dilation = per_axis(self, "dilation", dilation)
+        self._settle(in_channels, out_channels, kernel_size, stride, dilation, groups)
         self.padding = self._pairs(padding)
 
         rng = np.random.default_rng(rng)
@@ -86,10 +127,6 @@ class _Conv(Module):
             raise ValueError(f'{type(self).__name__}: padding="same" needs stride 1')
         extra = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         return tuple((e // 2, e - e // 2) for e in extra)
-
-    @property
-    def _window(self):
-        return self.stride, self.padding, self.dilation, self.groups
 
     def output_size(self, input_size):
         """The spatial sizes of y for those of x."""
@@ -116,32 +153,13 @@ class _Conv(Module):
             return kernels.conv_backward_input(dy, self.weight.data, size, *self._window)
 
     def _check(self, x):
-        if x.ndim != self.axes + 2 or x.shape[-1] != self.in_channels:
-            raise ValueError(
-                f"{self.describe()}: expected an input (N, {AXIS_NAMES[self.axes]}, C) with "
-                f"C = {self.in_channels} channels last, got {x.shape}"
-            )
+        self._check_axes(x)
         if min(self.output_size(x.shape[1:-1])) < 1:
             raise ValueError(
                 f"{self.describe()}: the kernel is larger than the padded input: kernel "
                 f"{self.kernel_size} with dilation {self.dilation}, input {x.shape[1:-1]} with "
                 f"padding {self.padding}"
             )
-
-    def describe(self):
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        if set(self.stride) != {1}:
-            parts.append(f"stride={self.stride}")
-        if any(map(any, self.padding)):
-            even = all(before == after for before, after in self.padding)
-            parts.append(f"padding={tuple(p[0] for p in self.padding) if even else self.padding}")
-        if set(self.dilation) != {1}:
-            parts.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 class Conv1d(_Conv):

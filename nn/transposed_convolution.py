@@ -12,12 +12,12 @@ three kernels of `nn/convolution.py` only change their roles.
 import numpy as np
 
 from nn import initializers, kernels
-from nn.arguments import expect_gradient, per_axis, whole_number
-from nn.convolution import AXIS_NAMES
-from nn.module import Module, Parameter
+from nn.arguments import expect_gradient, per_axis
+from nn.convolution import SlidingKernel
+from nn.module import Parameter
 
 
-class _ConvTranspose(Module):
+class _ConvTranspose(SlidingKernel):
     """What ConvTranspose1d, 2d and 3d share.
 
         y(i·stride + p·dilation − padding) += x(i) @ w(p)ᵀ,   then + b
@@ -40,8 +40,6 @@ class _ConvTranspose(Module):
     kernel_size, stride, padding, output_padding, dilation: an int, or one per axis.
     """
 
-    axes = None
-
     def __init__(
         self,
         in_channels,
@@ -55,17 +53,7 @@ class _ConvTranspose(Module):
         rng=None,
         output_padding=0,
     ):
-        self.in_channels = whole_number(self, "in_channels", in_channels)
-        self.out_channels = whole_number(self, "out_channels", out_channels)
-        self.groups = whole_number(self, "groups", groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{type(self).__name__}: groups={groups} must divide both {in_channels} input "
-                f"and {out_channels} output channels"
-            )
-        self.kernel_size = per_axis(self, "kernel_size", kernel_size)
-        self.stride = per_axis(self, "stride", stride)
-        self.dilation = per_axis(self, "dilation", dilation)
+        self._settle(in_channels, out_channels, kernel_size, stride, dilation, groups)
         self.output_padding = per_axis(self, "output_padding", output_padding, least=0)
         padding = per_axis(self, "padding", padding, least=0)
         # A stamp reaches `padding` places beyond either end, where it is cut off. Output padding
@@ -86,10 +74,6 @@ class _ConvTranspose(Module):
         fan_in = in_channels // groups * np.prod(self.kernel_size) / np.prod(self.stride)
         self.weight = Parameter(initializers.he_uniform(shape, max(fan_in, 1.0), rng))
         self.bias = Parameter(initializers.zeros(out_channels)) if bias else None
-
-    @property
-    def _window(self):
-        return self.stride, self.padding, self.dilation, self.groups
 
     def output_size(self, input_size):
         """The spatial sizes of y for those of x."""
@@ -128,11 +112,7 @@ class _ConvTranspose(Module):
             return kernels.conv_forward(dy, self.weight.data, None, *self._window)
 
     def _check(self, x):
-        if x.ndim != self.axes + 2 or x.shape[-1] != self.in_channels:
-            raise ValueError(
-                f"{self.describe()}: expected an input (N, {AXIS_NAMES[self.axes]}, C) with "
-                f"C = {self.in_channels} channels last, got {x.shape}"
-            )
+        self._check_axes(x)
         size = x.shape[1:-1]
         if min(self._reached(size)) < 1:
             raise ValueError(
@@ -140,21 +120,13 @@ class _ConvTranspose(Module):
                 f"would have the size {self.output_size(size)}"
             )
 
-    def describe(self):
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        if set(self.stride) != {1}:
-            parts.append(f"stride={self.stride}")
-        if any(map(any, self.padding)):
-            parts.append(f"padding={tuple(p[0] for p in self.padding)}")
+    def _given_padding(self):
+        return tuple(before for before, _ in self.padding)  # uneven by output_padding only
+
+    def _options(self):
+        yield from super()._options()
         if any(self.output_padding):
-            parts.append(f"output_padding={self.output_padding}")
-        if set(self.dilation) != {1}:
-            parts.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        return f"{type(self).__name__}({', '.join(parts)})"
+            yield f"output_padding={self.output_padding}"
 
 
 class ConvTranspose1d(_ConvTranspose):
