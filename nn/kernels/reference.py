@@ -151,10 +151,12 @@ def max_pool_forward(x, kernel_size, stride, padding):
     """
     dilation = (1,) * len(kernel_size)
     out_size = output_size(x.shape[1:-1], kernel_size, stride, padding, dilation)
-    x = pad(x, padding, value=-np.inf)
-    windows = np.stack([x[window] for _, window in taps(kernel_size, out_size, stride, dilation)])
-    winner = windows.argmax(axis=0)  # (N, *S_out, C)
-    y = np.take_along_axis(windows, winner[None], axis=0)[0]
+    rank = np.maximum(x, np.finfo(x.dtype).min)  # a real −∞ still ranks above the padding
+    x, rank = pad(x, padding), pad(rank, padding, value=-np.inf)
+    windows = list(taps(kernel_size, out_size, stride, dilation))
+    winner = np.stack([rank[window] for _, window in windows]).argmax(axis=0)  # (N, *S_out, C)
+    values = np.stack([x[window] for _, window in windows])
+    y = np.take_along_axis(values, winner[None], axis=0)[0]
     return y, winner.astype(np.int32)
 
 
