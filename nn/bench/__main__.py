@@ -94,6 +94,7 @@ def parse(arguments=None):
 
 
 def main():
+    """The command line: measure the chosen groups, print the table, write the JSON."""
     options = parse()
     names = ["backreel"]
     if importlib.util.find_spec("torch"):

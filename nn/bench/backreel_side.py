@@ -15,6 +15,7 @@ def build(row):
 
 
 def article_cnn(row):
+    """One training step of the article's network, SGD with momentum."""
     x, labels, weights = rows.article_cnn(row)
     C, hidden = row.shape[-1], weights["dense1"].shape
     model = nn.Sequential(

@@ -17,6 +17,7 @@ def build(row, layout):
 
 
 def article_cnn(row, memory_format):
+    """The same step in PyTorch, from the same weights, in the given memory layout."""
     x, labels, weights = rows.article_cnn(row)
     N, H, W, C = row.shape
     model = torch.nn.Sequential(

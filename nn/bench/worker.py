@@ -49,6 +49,7 @@ def time_it(function):
 
 
 def main(side, threads):
+    """Answer commands until the standard input closes."""
     build = builder(side, threads)
     built = {}
     answers = os.fdopen(os.dup(1), "w")  # what libraries print must not mix with the answers

@@ -32,6 +32,7 @@ examples:
 
 
 def main(arguments=None):
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m nn.gradcheck",
         description="Check gradients by finite differences: Backreel's own, or your layer's.",

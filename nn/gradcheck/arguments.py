@@ -6,6 +6,7 @@ import numpy as np
 
 
 def is_float_array(value):
+    """Is it an array of floats, which has a gradient?"""
     return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
 
 
@@ -17,6 +18,7 @@ def leaves(name, value):
 
 
 def holds_floats(value):
+    """Is there an array of floats in this argument, or in the tuple that it is?"""
     return any(is_float_array(array) for _, array in leaves("", value))
 
 

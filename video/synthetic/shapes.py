@@ -21,10 +21,12 @@ def _box(y, x, half_height, half_width):
 
 
 def circle(y, x):
+    """All within distance 1 of the centre."""
     return _disc(y, x, 1.0)
 
 
 def square(y, x):
+    """Its corners lie on the circle of radius 1."""
     return _box(y, x, np.sqrt(0.5), np.sqrt(0.5))
 
 
@@ -49,11 +51,13 @@ def star(y, x):
 
 
 def cross(y, x):
+    """Two bars across each other, their corners on the circle of radius 1."""
     arm, half_width = 0.945, 0.327  # their squares sum to 1
     return np.minimum(_box(y, x, arm, half_width), _box(y, x, half_width, arm))
 
 
 def ring(y, x):
+    """A circle of radius 0.78, drawn 0.44 wide."""
     return np.abs(_disc(y, x, 0.78)) - 0.22
 
 

@@ -26,18 +26,22 @@ def _to_nearest(u):
 
 
 def stripes(v, u, rng):
+    """One light and one dark stripe per unit of u."""
     return _soft(np.sin(2 * np.pi * u)) + 0 * v
 
 
 def checks(v, u, rng):
+    """A chessboard with fields of one unit."""
     return _soft(np.sin(np.pi * u) * np.sin(np.pi * v))
 
 
 def dots(v, u, rng):
+    """A soft dot of radius 0.3 on every lattice point."""
     return _soft(2 * (0.3 - np.hypot(_to_nearest(u), _to_nearest(v))))
 
 
 def ramps(v, u, rng):
+    """Brightness rises and falls along u, once in two units."""
     return 2 * _to_nearest(u / 2) + 0 * v
 
 
@@ -55,21 +59,25 @@ def clouds(v, u, rng):
 
 
 def zigzag(v, u, rng):
+    """Stripes whose phase swings to and fro along v."""
     return _soft(np.sin(2 * np.pi * (u + 1.2 * _to_nearest(v))))
 
 
 def bricks(v, u, rng):
+    """Rows of bricks half a unit high, every other row moved by half a brick."""
     row = np.floor(2 * v)
     joint = np.minimum(_to_nearest(2 * v) / 2, _to_nearest(u + row / 2))
     return _soft(4 * (joint - 0.06))
 
 
 def ripples(v, u, rng):
+    """Rings around a random centre."""
     v0, u0 = rng.uniform(-2, 2, 2)
     return _soft(np.sin(2 * np.pi * np.hypot(v - v0, u - u0)))
 
 
 def plaid(v, u, rng):
+    """Stripes along u and along v, added."""
     return (_soft(np.sin(2 * np.pi * u)) + _soft(np.sin(2 * np.pi * v))) / 2
 
 

@@ -18,10 +18,12 @@ def with_repeats(module, shape, things):
 
 
 def row_of_equal_sizes(rng):
+    """Layers that could change places without an error: their order must be right."""
     return nn.Sequential(nn.Linear(4, 4, rng=rng), nn.Tanh(), nn.Linear(4, 4, rng=rng))
 
 
 def small_network(rng):
+    """A convolution, a kink, a window, a change of shape and a dense layer in a row."""
     return nn.Sequential(
         nn.Conv2d(2, 3, 3, padding=1, rng=rng),
         nn.ReLU(),
