@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from layer_helpers import error_of, normal
 
 import nn
 
@@ -13,18 +14,6 @@ import nn
 def kernels(request):
     with nn.kernels.using(request.param):
         yield request.param
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def error_of(call, *args, **kwargs):
-    with pytest.raises(ValueError) as error:
-        call(*args, **kwargs)
-    message = str(error.value)
-    assert "\n" not in message and len(message) < 250
-    return message
 
 
 # ---- embedding ----------------------------------------------------------------------------
