@@ -18,12 +18,17 @@ its `<16 x float>`. Each function below says how Numba types a call and which LL
 it becomes. They take offsets, counted in elements from the start of an array in plain memory
 order, and test nothing. That is for those who call them. Compile-time numbers (ROWS, VECTORS)
 must be constants where they are called.
+
+Tiles of one size can also be added, subtracted and multiplied, number by number, and multiplied
+by one number: `(a - b) * 0.5` is one instruction for each vector and operation.
 """
+
+import operator
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
-from numba.core.extending import intrinsic, register_model
+from numba.core.extending import intrinsic, overload, register_model
 
 from nn.kernels.cpu import VECTOR_BYTES
 
@@ -61,6 +66,14 @@ def _vectors_at(builder, pointer, vector, count):
 
 def _alignment(tile):
     return tile.dtype.bitwidth // 8  # no more than that of a single number is promised
+
+
+def _spread(builder, number, vector):
+    """A vector that holds `number` in every lane."""
+    undefined = vector(ir.Undefined)
+    first_lane = ir.VectorType(ir.IntType(32), vector.count)(None)
+    number = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    return builder.shuffle_vector(number, undefined, first_lane)
 
 
 @intrinsic
@@ -124,8 +137,6 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
             for at in _vectors_at(builder, b, vector, tile.vectors)
         ]
         a = _pointer(context, builder, signature.args[1], a, a_offset)
-        undefined = vector(ir.Undefined)
-        first_lane = ir.VectorType(ir.IntType(32), tile.lanes)(None)
         # "fmuladd" is fused where the CPU can, and two instructions where it cannot.
         multiply_add = cgutils.get_or_insert_function(
             builder.module,
@@ -135,8 +146,7 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
         for r in range(tile.rows):
             offset = builder.mul(a_step, cgutils.intp_t(r))
             number = builder.load(builder.gep(a, [offset]), align=_alignment(tile))
-            number = builder.insert_element(undefined, number, ir.IntType(32)(0))
-            number = builder.shuffle_vector(number, undefined, first_lane)  # in every lane
+            number = _spread(builder, number, vector)
             for v in range(tile.vectors):
                 i = r * tile.vectors + v
                 total = builder.extract_value(value, i)
@@ -145,6 +155,38 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
         return value
 
     return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
+
+
+def _elementwise(operation, instruction):
+    """Give tiles an operator: `instruction` names the LLVM instruction for a pair of vectors."""
+
+    @intrinsic
+    def apply(typing_context, a, b):
+        def codegen(context, builder, signature, args):
+            value, other = args
+            vector = value.type.element
+            if not isinstance(b, Tile):
+                other = context.cast(builder, other, b, a.dtype)
+                other = _spread(builder, other, vector)
+            for i in range(a.rows * a.vectors):
+                x = builder.extract_value(value, i)
+                y = builder.extract_value(other, i) if isinstance(b, Tile) else other
+                # "contract": a multiplication and an addition may become one instruction.
+                x = getattr(builder, instruction)(x, y, flags=("contract", "nsz"))
+                value = builder.insert_value(value, x, i)
+            return value
+
+        return a(a, b), codegen
+
+    @overload(operation)
+    def typed(a, b):
+        if isinstance(a, Tile) and (a == b or isinstance(b, types.Float)):
+            return lambda a, b: apply(a, b)
+
+
+_elementwise(operator.add, "fadd")
+_elementwise(operator.sub, "fsub")
+_elementwise(operator.mul, "fmul")
 
 
 @intrinsic(prefer_literal=True)
