@@ -1,0 +1,386 @@
+"""Winograd's convolution: 3×3 kernels with stride 1, with a quarter of the multiplications.
+
+To convolve is to multiply polynomials, and a product of polynomials is known from its values at
+enough points: one multiplication for each point, instead of one for each pair of coefficients.
+F(4, 3), four outputs of a kernel of three taps, needs 6 points where plain sums need 12 products;
+in two dimensions, F(4×4, 3×3), it is 36 instead of 144:
+
+    y = Aᵀ [ Σ_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A
+
+d (6, 6) is the *patch* of the input that 4×4 outputs meet, one channel of it, and g (3, 3) its
+kernel. `Bᵀ` and `G` evaluate both at the points, `Aᵀ` goes back from values to coefficients; see
+`winograd_matrices` for where they come from. The points are 0, ±a, ±b and ∞.
+
+The sum over the channels is taken before the way back, and for many patches and many output
+channels it is a product of matrices, one for each of the 36 pairs of points:
+
+    M(ξ) = V(ξ) @ U(ξ)      V (patches, C_in), U (C_in, C_out), M (patches, C_out)
+
+That is what the register tiles are good at. A kernel of P×3×3 taps is P kernels whose products
+are summed in M, before the way back: V of one frame then serves P output frames.
+
+A task takes some places, transforms their patches in all frames into V, which fits into the
+cache, and for each panel of output channels multiplies, and transforms M back into y:
+
+        V [point] [chunk of channels] [frame, place] [channel in its chunk]
+        U [panel] [point] [tap in time] [input channel] [output channel in its panel]
+        M [point] [frame, place] [output channel in its panel]
+
+Rounding: the sums of the transforms cancel in part, so float32 loses more than one digit against
+direct convolution; `tests/nn/test_winograd.py` bounds it.
+"""
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
+from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
+from nn.kernels.jit import kernel
+from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+
+CHUNK = 16  # channels that lie side by side in V
+POINTS = 36
+SCRATCH_BYTES = 1024 * 1024  # of V for one task: half of a common second-level cache
+
+# The points ±a and ±b. Any would do; these round best of those tried. a²b² = 1, which
+# the transforms below use, and a² + b² = 5/2.
+A, B = 0.5**0.5, 2**0.5
+A2, B2 = 0.5, 2.0
+AT_A, AT_B = 1 / (2 * A2 * (A2 - B2)), 1 / (2 * B2 * (B2 - A2))  # the scales in G
+
+
+# ---- the transforms in one dimension ----------------------------------------------------
+
+
+@kernel
+def _input_points(d0, d1, d2, d3, d4, d5):
+    """Bᵀ d."""
+    even_a, odd_a = d4 - d2 * B2, (d3 - d1 * B2) * A
+    even_b, odd_b = d4 - d2 * A2, (d3 - d1 * A2) * B
+    first, last = (d0 + d4) - d2 * (A2 + B2), (d1 + d5) - d3 * (A2 + B2)
+    return first, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, last
+
+
+@kernel
+def _kernel_points(g0, g1, g2):
+    """G g."""
+    even_a, odd_a = (g0 + g2 * A2) * AT_A, g1 * (A * AT_A)
+    even_b, odd_b = (g0 + g2 * B2) * AT_B, g1 * (B * AT_B)
+    return g0, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, g2
+
+
+@kernel
+def _outputs(m0, m1, m2, m3, m4, m5):
+    """Aᵀ m."""
+    even_a, odd_a = m1 + m2, (m1 - m2) * A
+    even_b, odd_b = m3 + m4, (m3 - m4) * B
+    y2, y3 = even_a * A2 + even_b * B2, (odd_a * A2 + odd_b * B2) + m5
+    return (m0 + even_a) + even_b, odd_a + odd_b, y2, y3
+
+
+# ---- the compiled part ------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """How a convolution is divided: into places of 4×4 outputs, of which a task has some."""
+
+    high: int  # places in a frame
+    wide: int
+    at_once: int  # places in a task, each in all frames
+    tall: bool  # which register tile
+    threads: int
+
+
+@kernel
+def _transform_kernels(w, start, steps, P, C, O, panel, U, to, step):
+    """U = G g Gᵀ for one panel of output channels."""
+    L = lanes(U)
+    first, width = panel * 2 * L, 2 * L if O - panel * 2 * L > L else L
+    taps = aligned(np.zeros(9 * CHUNK + ALIGNMENT, w.dtype))
+    half = aligned(np.empty(18 * CHUNK + ALIGNMENT, w.dtype))
+    for v in range(0, width, L):
+        for p in range(P):
+            for c in range(C):
+                at = start + p * steps[0] + c * steps[3] + (first + v) * steps[4]
+                for q in range(3):
+                    for r in range(3):
+                        tap = at + q * steps[1] + r * steps[2]
+                        if steps[4] == 1 and first + v + L <= O:
+                            store(load(w, tap, 0, 1, 1), taps, (q * 3 + r) * L, 0)
+                        else:
+                            for o in range(min(L, O - first - v)):
+                                taps[(q * 3 + r) * L + o] = w[tap + o * steps[4]]
+                for r in range(3):
+                    u = _kernel_points(
+                        load(taps, r * L, 0, 1, 1),
+                        load(taps, (3 + r) * L, 0, 1, 1),
+                        load(taps, (6 + r) * L, 0, 1, 1),
+                    )
+                    store_6(u, half, r * L, 3 * L)
+                for i in range(6):
+                    u = _kernel_points(
+                        load(half, i * 3 * L, 0, 1, 1),
+                        load(half, (i * 3 + 1) * L, 0, 1, 1),
+                        load(half, (i * 3 + 2) * L, 0, 1, 1),
+                    )
+                    store_6(u, U, to + i * 6 * step + (p * C + c) * width + v, step)
+
+
+@kernel
+def store_6(vectors, array, at, step):
+    store(vectors[0], array, at, 0)
+    store(vectors[1], array, at + step, 0)
+    store(vectors[2], array, at + 2 * step, 0)
+    store(vectors[3], array, at + 3 * step, 0)
+    store(vectors[4], array, at + 4 * step, 0)
+    store(vectors[5], array, at + 5 * step, 0)
+
+
+@kernel
+def load_6(array, at, step):
+    return (
+        load(array, at, 0, 1, 1),
+        load(array, at + step, 0, 1, 1),
+        load(array, at + 2 * step, 0, 1, 1),
+        load(array, at + 3 * step, 0, 1, 1),
+        load(array, at + 4 * step, 0, 1, 1),
+        load(array, at + 5 * step, 0, 1, 1),
+    )
+
+
+@kernel
+def _transform_patch(x, at, row_step, column_step, half, V, to, step):
+    """V = Bᵀ d B for one vector of channels."""
+    L = lanes(V)
+    for j in range(6):
+        d = load_6(x, at + j * column_step, row_step)
+        store_6(_input_points(*d), half, j * L, 6 * L)
+    for i in range(6):
+        d = load_6(half, i * 6 * L, L)
+        store_6(_input_points(*d), V, to + i * 6 * step, step)
+
+
+@kernel
+def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, V, step):
+    """V of n_places places from `first` on, in the chunks from channels[0] to channels[1].
+
+    x is flat, and shape what it was. Frames outside x, like pixels, are zeros.
+    """
+    N, T, H, W, C = shape
+    patch = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
+    half = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
+    L = lanes(V)
+    for s in range(n_places):
+        n = (first + s) // (plan.high * plan.wide)
+        j0 = (first + s) // plan.wide % plan.high * 4 - before[1]
+        k0 = (first + s) % plan.wide * 4 - before[2]
+        inside = j0 >= 0 and k0 >= 0 and j0 + 6 <= H and k0 + 6 <= W
+        left, right = min(6, max(0, -k0)), max(0, min(6, W - k0))
+        for frame in range(frames):
+            i = frame - before[0]
+            to = (frame * plan.at_once + s) * CHUNK
+            for c in range(channels[0], channels[1], CHUNK):
+                if not 0 <= i < T:
+                    for point in range(POINTS):
+                        clear(V, to + point * step, CHUNK)
+                elif inside and c + CHUNK <= C:
+                    at = (((n * T + i) * H + j0) * W + k0) * C + c
+                    for v in range(0, CHUNK, L):
+                        _transform_patch(x, at + v, W * C, C, half, V, to + v, step)
+                else:
+                    clear(patch, 0, 36 * CHUNK)
+                    for row in range(max(0, -j0), min(6, H - j0)):
+                        at = (((n * T + i) * H + j0 + row) * W + k0) * C + c
+                        for column in range(left, right):
+                            place = (row * 6 + column) * CHUNK
+                            copy(patch, place, x, at + column * C, min(CHUNK, C - c))
+                    for v in range(0, CHUNK, L):
+                        _transform_patch(patch, v, 6 * CHUNK, CHUNK, half, V, to + v, step)
+                to += frames * plan.at_once * CHUNK
+
+
+def _make_product(rows, vectors):
+    @kernel
+    def multiply(V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows):
+        """M = V @ U for all points, one panel of output channels, tile after tile."""
+        apart()
+        width = vectors * lanes(M)
+        for point in range(POINTS):
+            for m in range(0, n_rows, rows):
+                b = to + point * u_step
+                tile = load(nothing, 0, 0, rows, vectors)
+                for p in range(P):
+                    a = point * v_step + p * tap_step + m * CHUNK
+                    for c in range(0, C, CHUNK):
+                        for i in range(a, a + min(CHUNK, C - c)):
+                            tile = add_outer(tile, V, i, CHUNK, U, b)
+                            b += width
+                        a += chunk_step
+                store(tile, M, point * m_step + m * width, width)
+
+    return multiply
+
+
+_multiply_tall = _make_product(TALL, 2)
+_multiply_short = _make_product(SHORT, 2)
+_multiply_narrow = _make_product(TALL, 1)
+
+
+@kernel
+def _transform_products(M, m_step, at, half, bias, o, y, to, row_step, column_step):
+    """y = Aᵀ M A + b for one place and one vector of output channels."""
+    L = lanes(M)
+    for j in range(6):
+        y0, y1, y2, y3 = _outputs(*load_6(M, at + j * m_step, 6 * m_step))
+        store(y0, half, j * L, 0)
+        store(y1, half, (6 + j) * L, 0)
+        store(y2, half, (12 + j) * L, 0)
+        store(y3, half, (18 + j) * L, 0)
+    b = load(bias, o, 0, 1, 1)
+    for i in range(4):
+        y0, y1, y2, y3 = _outputs(*load_6(half, i * 6 * L, L))
+        store(y0 + b, y, to, 0)
+        store(y1 + b, y, to + column_step, 0)
+        store(y2 + b, y, to + 2 * column_step, 0)
+        store(y3 + b, y, to + 3 * column_step, 0)
+        to += row_step
+
+
+@kernel
+def _write_outputs(M, m_step, width, bias, panel, first, plan, y, shape):
+    """The outputs of some places, all frames, one panel of channels."""
+    N, T, H, W, C = shape
+    L = lanes(M)
+    half = aligned(np.empty(24 * CHUNK + ALIGNMENT, y.dtype))
+    part = aligned(np.empty(16 * CHUNK + ALIGNMENT, y.dtype))
+    for s in range(min(plan.at_once, N * plan.high * plan.wide - first)):
+        n = (first + s) // (plan.high * plan.wide)
+        h = (first + s) // plan.wide % plan.high * 4
+        w = (first + s) % plan.wide * 4
+        whole = h + 4 <= H and w + 4 <= W
+        for t in range(T):
+            for v in range(0, width, L):
+                o = panel * 2 * L + v
+                at = (t * plan.at_once + s) * width + v
+                to = (((n * T + t) * H + h) * W + w) * C + o
+                if whole and o + L <= C:
+                    _transform_products(M, m_step, at, half, bias, o, y, to, W * C, C)
+                else:
+                    _transform_products(M, m_step, at, half, bias, o, part, 0, 4 * L, L)
+                    for row in range(min(4, H - h)):
+                        for column in range(min(4, W - w)):
+                            place = to + (row * W + column) * C
+                            copy(y, place, part, (row * 4 + column) * L, min(L, C - o))
+
+
+@kernel(parallel=True)
+def _convolve(x, x_shape, w, start, steps, P, bias, before, plan, U, scratch, y, y_shape):
+    N, T, H, W, C = x_shape
+    N, T_out, H_out, W_out, O = y_shape
+    L = lanes(x)
+    panels = -(-O // (2 * L))
+    u_step = scratch[2]
+    for panel in numba.prange(panels):
+        _transform_kernels(w, start, steps, P, C, O, np.int64(panel), U, panel * POINTS * u_step, u_step)
+
+    n_tasks = -(-N * plan.high * plan.wide // plan.at_once)
+    for thread in numba.prange(plan.threads):
+        V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
+        M = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
+        for task in range(np.int64(thread), n_tasks, plan.threads):
+            _convolve_places(
+                x, x_shape, P, bias, before, plan, U, u_step, V, scratch[0], M, scratch[1],
+                task * plan.at_once, y, y_shape,
+            )  # fmt: skip
+
+
+@kernel
+def _convolve_places(
+    x, x_shape, P, bias, before, plan, U, u_step, V, v_step, M, m_step, first, y, y_shape,
+):  # fmt: skip
+    C, T_out, O = x_shape[4], y_shape[1], y_shape[4]
+    L = lanes(x)
+    nothing = np.zeros(2 * L, x.dtype)
+    frames = T_out + P - 1
+    n_places = min(plan.at_once, x_shape[0] * plan.high * plan.wide - first)
+    transform_inputs(x, x_shape, before, frames, first, n_places, plan, (0, C), V, v_step)
+    chunk_step, tap_step = frames * plan.at_once * CHUNK, plan.at_once * CHUNK
+    n_rows = T_out * plan.at_once
+    for panel in range(-(-O // (2 * L))):
+        width = 2 * L
+        to = panel * POINTS * u_step
+        if O - panel * 2 * L <= L:
+            width = L
+            _multiply_narrow(
+                V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows
+            )
+        elif plan.tall:
+            _multiply_tall(V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows)
+        else:
+            _multiply_short(
+                V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows
+            )
+        _write_outputs(M, m_step, width, bias, panel, first, plan, y, y_shape)
+
+
+# ---- what is settled before it runs -----------------------------------------------------
+
+
+def _ceil(a, b):
+    return -(-a // b)
+
+
+def off_4096(numbers, itemsize):
+    """At least so many numbers, and no multiple of 4096 bytes apart: addresses that far apart
+    compete for the same few lines of the first-level cache."""
+    lines = _ceil(numbers * itemsize, 64) | 1
+    return lines * 64 // itemsize
+
+
+def make_plan(N, frames, P, H, W, C, itemsize, rows_wanted=None):
+    high, wide = _ceil(H, 4), _ceil(W, 4)
+    places = N * high * wide
+    threads = numba.get_num_threads()
+    fitting = SCRATCH_BYTES // (POINTS * C * itemsize)
+    rows = rows_wanted or max(2 * TALL, fitting)
+    at_once = max(1, min(places, rows // frames))
+    at_once = _ceil(places, _ceil(places, at_once))
+    r = at_once * frames
+    tall = _ceil(r, TALL) * TALL <= _ceil(r, SHORT) * SHORT * 1.02
+    return Plan(high, wide, at_once, tall, threads)
+
+
+def convolve(x, w, b, before, y, turned=False, rows=None):
+    """y(o) = Σ_p x(o + p − before) @ w(p) + b.
+
+    x (N, T, H, W, C), w (P, 3, 3, C, C_out), y (N, T_out, H_out, W_out, C_out). With `turned`,
+    w (P, 3, 3, C_out, C) is turned round along its axes first, as the input gradient asks.
+    """
+    P = len(w)
+    C, C_out = x.shape[4], y.shape[4]
+    if P == 1 and before[0] == 0 and x.shape[1] == y.shape[1]:
+        x, y = (a.reshape(-1, 1, *a.shape[2:]) for a in (x, y))
+    steps = np.array(w.strides) // w.itemsize
+    start = 0
+    if turned:
+        start = (P - 1) * steps[0] + 2 * steps[1] + 2 * steps[2]
+        steps = np.concatenate([-steps[:3], steps[[4, 3]]])
+    L = VECTOR_BYTES // x.itemsize
+    u_step = off_4096(P * C * 2 * L, x.itemsize)
+    U = aligned_empty((_ceil(C_out, 2 * L) * POINTS * u_step,), x.dtype)
+    bias = np.zeros(_ceil(C_out, L) * L, x.dtype)
+    if b is not None:
+        bias[:C_out] = b
+    T_out = y.shape[1]
+    plan = make_plan(len(x), T_out, P, y.shape[2], y.shape[3], C, x.itemsize, rows)
+    frames = T_out + P - 1
+    v = _ceil(C, CHUNK) * frames * plan.at_once * CHUNK + TALL * CHUNK
+    m = (T_out * plan.at_once + TALL) * 2 * L
+    scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
+    _convolve(
+        x.reshape(-1), x.shape, w.reshape(-1), int(start), tuple(int(s) for s in steps), P, bias,
+        tuple(before), plan, U, scratch, y.reshape(-1), y.shape,
+    )  # fmt: skip
