@@ -6,7 +6,10 @@ compiled and parallel. What the layers call stands below and is passed on to one
     with nn.kernels.using("reference"):
         ...                       # the whole library runs on the equations
 
-There is a rung between them, "loops": the equations as plain compiled loops.
+There is a rung between them, "loops": the equations as plain compiled loops. And of the fast
+kernels for convolution one may ask for one kind: "direct" never takes Winograd's algorithm, which
+rounds a little more, and "winograd" takes it wherever it can be taken. `explain` says which kind
+a convolution gets, and why.
 
 The fast kernels take float32 and float64; the compiler is loaded at their first call.
 """
@@ -16,7 +19,7 @@ import contextvars
 import functools
 import importlib
 
-from nn.kernels import reference, threads
+from nn.kernels import choice, reference, threads
 from nn.kernels.reference import output_size
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "dense_backward_weight",
     "dense_forward",
     "erf",
+    "explain",
     "max_pool_backward",
     "max_pool_forward",
     "output_size",
@@ -37,15 +41,15 @@ __all__ = [
     "using",
 ]
 
-NAMES = ("reference", "loops", "fast")
+NAMES = ("reference", "loops", "direct", "winograd", "fast")
 _chosen = contextvars.ContextVar("kernels", default="fast")
 
 
 def using(name):
     """Run everything inside the `with` block on the kernels of that name.
 
-    name: "fast" (what is used outside any block), "reference", or "loops". Blocks may be nested;
-    other threads keep their own choice. Raises ValueError for another name.
+    name: "fast" (what is used outside any block), "reference", "loops", "direct" or "winograd".
+    Blocks may be nested; other threads keep their own choice. Raises ValueError for another name.
     """
     if name not in NAMES:
         raise ValueError(f"nn.kernels.using: expected one of {NAMES}, got {name!r}")
@@ -62,8 +66,19 @@ def _using(name):
 
 
 def current():
-    """The name of the kernels in use: "fast", "loops" or "reference"."""
+    """The name of the kernels in use: "fast", or what `using` was given."""
     return _chosen.get()
+
+
+def explain(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1):
+    """Which kernel computes a convolution and its two gradients, and why: three lines of text.
+
+    x_shape (N, *S, C_in), w_shape (*K, C_in // groups, C_out); the others an int, or one per axis.
+    The rule is `choice.choose`; inside `using(...)` it is what was asked for.
+
+        print(nn.kernels.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1))
+    """
+    return choice.explain(current(), x_shape, w_shape, stride, padding, dilation, groups)
 
 
 def _passed_on(function):

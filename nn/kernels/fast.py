@@ -2,16 +2,14 @@
 
 Compiled code does not test its indices: the shapes are tested here, once. One and two axes are
 three axes of which the first have length one, so every kernel is compiled once for all three.
-Then `conv_*` choose between
-
-- `depthwise`, where every channel has a filter of its own,
-- `direct`, `input_gradient` and `weight_gradient`, register tiles, for everything else,
-- or, inside `using("loops")`, the plain loops that the tiles are compared with.
+Then `conv_*` call the kernel that `choice` names: `depthwise`, `winograd` (with
+`winograd_gradient`), `direct` (with `input_gradient` and `weight_gradient`) or `loops`.
 """
 
 import numpy as np
 
 from nn.kernels import (
+    choice,
     current,
     dense,
     depthwise,
@@ -21,6 +19,8 @@ from nn.kernels import (
     pooling,
     special,
     weight_gradient,
+    winograd,
+    winograd_gradient,
 )
 from nn.kernels.aligned import aligned_empty, aligned_zeros
 from nn.kernels.reference import output_size
@@ -80,10 +80,13 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     before = _before(padding)
     x, y3, w = _3d(x), _3d(y), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
-    if _is_depthwise(C, groups):
+    kind = _choose(N, S_out, K, stride, dilation, C, C_out, groups)
+    if kind == "depthwise":
         x = _repeated(x, C_out // C_in)
         depthwise.forward(x, w[..., 0, :], b, stride, before, dilation, y3)
-    elif current() == "loops":
+    elif kind == "winograd":
+        winograd.convolve(x, w, b, before, y3)
+    elif kind == "loops":
         loops.conv_forward(x, w, b, stride, before, dilation, groups, y3)
     else:
         x, stride = _thinned(x, w.shape, stride, before)
@@ -102,11 +105,15 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
     before = _before(padding)
     dy, w = _3d(dy), _3d_weight(w)
     stride, dilation = _3d_window(stride, dilation)
-    if _is_depthwise(C, groups):
+    kind = _choose(N, input_size, K, stride, dilation, C, C_out, groups)
+    if kind == "depthwise":
         dx = np.empty((N, *input_size, C_out), dy.dtype)
         depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
         return dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
-    if current() == "loops":
+    if kind == "winograd":
+        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
+        winograd.convolve(dy, w, None, _turned(before, w.shape), _3d(dx), turned=True)
+    elif kind == "loops":
         dx = np.empty((N, *input_size, C_in), dy.dtype)
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
     else:
@@ -128,12 +135,15 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
     before = _before(padding)
     x, dy = _3d(x), _3d(dy)
     K, stride, dilation = _3d_window(kernel_size, stride, dilation)
-    if _is_depthwise(C, groups):
+    kind = _choose(N, S_out, K, stride, dilation, C, C_out, groups)
+    if kind == "depthwise":
         shares = np.zeros((LOOP_SHARES, *K, C_out), x.dtype)
         x = _repeated(x, C_out // C_in)
         depthwise.backward_weight(dy, x, stride, before, dilation, shares)
         dw = shares.sum(axis=0)
-    elif current() == "loops":
+    elif kind == "winograd":
+        dw = winograd_gradient.backward_weight(dy, x, K[0], before)
+    elif kind == "loops":
         shares = np.zeros((LOOP_SHARES, *K, C, C_out), x.dtype)
         loops.conv_backward_weight(dy, x, stride, before, dilation, groups, shares)
         dw = shares.sum(axis=0)
@@ -144,8 +154,15 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
     return dw.reshape(*kernel_size, C, C_out)
 
 
-def _is_depthwise(C, groups):
-    return C == 1 and groups > 1
+def _choose(N, size, K, stride, dilation, C, C_out, groups):
+    size = (1,) * (3 - len(size)) + tuple(size)
+    K, outputs = (1,) * (3 - len(K)) + tuple(K), C_out // groups
+    return choice.choose(current(), N, size, K, stride, dilation, C, outputs, groups).name
+
+
+def _turned(before, kernel_size):
+    """The zeros in front of dy when the kernel is turned round."""
+    return tuple(k - 1 - b for k, b in zip(kernel_size[:3], before, strict=True))
 
 
 def _repeated(x, outputs):

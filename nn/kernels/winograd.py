@@ -30,7 +30,6 @@ Rounding: the sums of the transforms cancel in part, so float32 loses more than 
 direct convolution; `tests/nn/test_winograd.py` bounds it.
 """
 
-import math
 from typing import NamedTuple
 
 import numba
@@ -284,7 +283,9 @@ def _convolve(x, x_shape, w, start, steps, P, bias, before, plan, U, scratch, y,
     panels = -(-O // (2 * L))
     u_step = scratch[2]
     for panel in numba.prange(panels):
-        _transform_kernels(w, start, steps, P, C, O, np.int64(panel), U, panel * POINTS * u_step, u_step)
+        _transform_kernels(
+            w, start, steps, P, C, O, np.int64(panel), U, panel * POINTS * u_step, u_step
+        )
 
     n_tasks = -(-N * plan.high * plan.wide // plan.at_once)
     for thread in numba.prange(plan.threads):
@@ -307,22 +308,17 @@ def _convolve_places(
     frames = T_out + P - 1
     n_places = min(plan.at_once, x_shape[0] * plan.high * plan.wide - first)
     transform_inputs(x, x_shape, before, frames, first, n_places, plan, (0, C), V, v_step)
-    chunk_step, tap_step = frames * plan.at_once * CHUNK, plan.at_once * CHUNK
     n_rows = T_out * plan.at_once
+    products = (V, v_step, frames * plan.at_once * CHUNK, plan.at_once * CHUNK, U)
     for panel in range(-(-O // (2 * L))):
-        width = 2 * L
-        to = panel * POINTS * u_step
+        to, width = panel * POINTS * u_step, 2 * L
         if O - panel * 2 * L <= L:
             width = L
-            _multiply_narrow(
-                V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows
-            )
+            _multiply_narrow(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
         elif plan.tall:
-            _multiply_tall(V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows)
+            _multiply_tall(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
         else:
-            _multiply_short(
-                V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows
-            )
+            _multiply_short(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
         _write_outputs(M, m_step, width, bias, panel, first, plan, y, y_shape)
 
 

@@ -188,7 +188,8 @@ def _write_taps(dU, size, width, c0, o0, dw, C, O):
 
 @kernel
 def _add_share(
-    x, x_shape, before, dy, dy_shape, P, plan, places, channels, outputs, width, scratch, V, E, dU, dw,
+    x, x_shape, before, dy, dy_shape, P, plan, places, channels, outputs, width, scratch, V, E, dU,
+    dw,
 ):  # fmt: skip
     """The gradient from the places from places[0] to places[1], for some channels."""
     T = dy_shape[1]
