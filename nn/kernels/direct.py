@@ -1,4 +1,4 @@
-"""Convolution on register tiles: the last rung of the ladder, and the fast one.
+"""Convolution on register tiles: the fast kernel for the general case.
 
     y(o) = Σ_p x(o·stride + p·dilation − before) @ w(p) + b
 
@@ -6,42 +6,46 @@ A tile holds the sums of ROWS neighbouring outputs along the width (its rows) fo
 channels (its columns, a few vectors). For every tap and every input channel it takes one outer
 product: the ROWS inputs that meet this tap, times the weights of this tap and channel.
 
-Two things are laid out anew so that the tile reads plain memory:
+The weights are laid out anew: for each *panel* of output channels that fills a tile's width, all
+taps and input channels one after the other, in the order in which they are used.
 
-- The weights, once: for each *panel* of output channels that fills a tile's width, all taps and
-  input channels one after the other, in the order in which they are used.
-- The inputs, block by block: a task copies what its block of outputs needs into a scratch array
-  that fits into the cache. The zeros of the padding are written there, so no tap has to ask
-  whether it is inside the input. Neighbouring pixels lie a constant CHUNK apart. With stride 2,
-  even and odd columns (its two *phases*) are kept apart, so that the inputs of neighbouring
-  outputs are neighbours again.
-
-        packed [chunk of channels] [tap in time] [row] [phase] [column] [channel in its chunk]
-
-  With few channels, such as the three of an image, a pixel's place also takes the channels of
-  the pixels to its right that the same output meets: taps along the width become channels.
+The inputs stay as they are. Neighbouring outputs meet inputs that lie stride·C numbers apart, and
+the inputs that one output meets along the width, taps and channels together, are one *run* of R·C
+numbers (with dilation or groups, R runs of C). Only where a block of outputs meets the padding,
+its inputs are copied, rows with their zeros, to a scratch array that fits into the cache. So no
+tap has to ask whether it is inside the input.
 
 The input gradient is a convolution too, and runs on this file: see `input_gradient`.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
-from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
+from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, apart, clear, copy, load, store
+from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
 
-CHUNK = 16  # channels that lie side by side in the scratch array
-BLOCK_BYTES = 192 * 1024  # of scratch for one task: less than the second-level cache
+BLOCK_BYTES = 192 * 1024  # of inputs for one task: less than the second-level cache
 PANEL_BYTES = 1024 * 1024  # of weights for one task
 FEWEST_TASKS = 16  # so that the threads finish together
 
 # The tiles there are: rows, vectors, and what a multiplication costs, measured: a tile with few
 # sums waits for its operands.
-TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.02), (TALL, 1, 1.2))
+TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.02), (2 * SHORT, 1, 1.1))
+
+
+class Plan(NamedTuple):
+    """How the work is divided."""
+
+    tile: int  # which of TILES
+    rows: int  # outputs of one block, along the height
+    columns: int  # and along the width
+    panels: int  # of one task
+    runs: int  # R, or 1 where the taps along the width are one run with the channels
 
 
 # ---- the compiled part ------------------------------------------------------------------
@@ -50,25 +54,23 @@ TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.02), (TALL, 1, 1.2))
 def _make_row_kernel(rows, vectors):
     @kernel
     def convolve_row(
-        packed, base, offsets, taps, C, chunk_step, panel, bias,
-        y, at, y_step, n_outputs, n_columns, edge,
+        x, base, x_step, taps, tap_steps, runs, run, panel, start, y, at, y_step, n_outputs,
+        n_columns, edge,
     ):  # fmt: skip
         """A row of outputs, tile after tile. Of a tile's columns only n_columns exist in y."""
         apart()
-        width = panel.shape[1]
-        p0, p1, q0, q1 = taps
+        width = len(start)
+        p0, p1, q0, q1, Q = taps
         for w in range(0, n_outputs, rows):
-            tile = load(bias, 0, 0, rows, vectors)  # every row starts as the bias
+            tile = load(start, 0, 0, rows, vectors)  # every row starts as the bias
             for p in range(p0, p1):
-                b = (p * offsets.shape[1] + q0) * offsets.shape[2] * C * width
+                b = (p * Q + q0) * runs * run * width
                 for q in range(q0, q1):
-                    for offset in offsets[p, q]:
-                        a = base + offset
-                        for c in range(0, C, CHUNK):
-                            for i in range(a, a + min(CHUNK, C - c)):
-                                tile = add_outer(tile, packed, i, CHUNK, panel, b)
-                                b += width
-                            a += chunk_step
+                    for r in range(runs):
+                        a = base + p * tap_steps[0] + q * tap_steps[1] + r * tap_steps[2]
+                        for i in range(a, a + run):
+                            tile = add_outer(tile, x, i, x_step, panel, b)
+                            b += width
             n_rows = min(rows, n_outputs - w)
             if n_rows == rows and n_columns == width:
                 store(tile, y, at, y_step)
@@ -76,7 +78,7 @@ def _make_row_kernel(rows, vectors):
                 store(tile, edge, 0, width)
                 for r in range(n_rows):
                     copy(y, at + r * y_step, edge, r * width, n_columns)
-            base += rows * CHUNK
+            base += rows * x_step
             at += rows * y_step
 
     return convolve_row
@@ -84,19 +86,7 @@ def _make_row_kernel(rows, vectors):
 
 _tall = _make_row_kernel(TALL, 2)
 _short = _make_row_kernel(SHORT, 2)
-_narrow = _make_row_kernel(TALL, 1)
-
-
-@kernel
-def _convolve_row(choice, *args):
-    """A row of outputs by the chosen one of TILES."""
-    apart()
-    if choice == 0:
-        _tall(*args)
-    elif choice == 1:
-        _short(*args)
-    else:
-        _narrow(*args)
+_narrow = _make_row_kernel(2 * SHORT, 1)
 
 
 @kernel
@@ -111,102 +101,136 @@ def _taps_inside(first, K, dilation, size):
 
 
 @kernel
-def _pack(x, corner, dilation, taps, layout, groups, C, chunk_step, packed):
-    """Copy the inputs of one block, of which `corner` is the first, and the zeros around them.
+def copy_rows(x, shape, corner, taps, dilation, rows, columns, to):
+    """Copy the rows of x that a block of outputs meets, and zeros where there is no x.
 
-    One row of x after the other goes into `line`, with its zeros, and from there to its places.
+    x is flat, and shape what it was. For each tap in time from taps[0] to taps[1] there are so
+    many rows and columns in `to`, the first of them at `corner` of x.
     """
-    N, T, H, W, C_in = x.shape
+    N, T, H, W, C = shape
     n, i0, j0, k0 = corner
-    rows, phases, columns, step, pixels = layout
-    line = aligned(np.empty(pixels * C_in + CHUNK + ALIGNMENT, x.dtype))
-    left, right = min(max(0, -k0), pixels), max(0, min(pixels, W - k0))  # those inside x
+    left = min(columns, max(0, -k0))  # columns of zeros
+    inside = max(0, min(columns, W - k0) - left)
     for p in range(taps[0], taps[1]):
-        i = i0 + p * dilation[0]
+        i = i0 + p * dilation
         for row in range(rows):
+            at = (p * rows + row) * columns * C
             j = j0 + row
-            if 0 <= j < H and left < right:
-                clear(line, 0, left * C_in)
-                source = (((n * T + i) * H + j) * W + k0 + left) * C_in
-                copy(line, left * C_in, x, source, (right - left) * C_in)
-                clear(line, right * C_in, (pixels - right) * C_in)
+            if 0 <= i < T and 0 <= j < H and inside:
+                clear(to, at, left * C)
+                source = (((n * T + i) * H + j) * W + k0 + left) * C
+                copy(to, at + left * C, x, source, inside * C)
+                clear(to, at + (left + inside) * C, (columns - left - inside) * C)
             else:
-                clear(line, 0, pixels * C_in)
-            for phase in range(phases):
-                to = ((p * rows + row) * phases + phase) * columns * CHUNK
-                for g in range(groups):
-                    for c in range(0, C, CHUNK):
-                        # A whole chunk is one vector. What it takes beyond C is never used.
-                        source = phase * C_in + g * C + c
-                        for at in range(to, to + columns * CHUNK, CHUNK):
-                            copy(packed, at, line, source, CHUNK)
-                            source += step * C_in
-                        to += chunk_step
+                clear(to, at, columns * C)
 
 
 @kernel
 def _convolve_block(
-    x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
-    first, step, y, task,
+    x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step, plan,
+    y, y_shape, task,
 ):  # fmt: skip
     """Some panels of one block of outputs."""
-    h_block, w_block, panels_at_once = block
-    rows, phases, columns, _, _ = layout
-    groups, n_panels, _, width = panels.shape
-    C = panels.shape[2] // offsets.size  # per tap: with few channels, several pixels' channels
-    outputs = y.shape[4] // groups
+    N, T, H, W, C_in = x_shape
+    groups, n_panels, terms, width = panels.shape
+    P, Q, R = kernel_size
+    outputs = y_shape[4] // groups
+    C = terms // (P * Q * R)
 
     # The task's number says which: first along the width, then the height, time, clips, panels.
-    w_blocks, h_blocks = -(-size[2] // w_block), -(-size[1] // h_block)
-    w0 = task % w_blocks * w_block
-    h0 = task // w_blocks % h_blocks * h_block
+    w_blocks, h_blocks = -(-size[2] // plan.columns), -(-size[1] // plan.rows)
+    w0 = task % w_blocks * plan.columns
+    h0 = task // w_blocks % h_blocks * plan.rows
     t = task // (w_blocks * h_blocks) % size[0]
-    n = task // (w_blocks * h_blocks * size[0]) % len(x)
-    panel0 = task // (w_blocks * h_blocks * size[0] * len(x)) * panels_at_once
+    n = task // (w_blocks * h_blocks * size[0]) % N
+    panel0 = task // (w_blocks * h_blocks * size[0] * N) * plan.panels
+    n_rows, n_outputs = min(plan.rows, size[1] - h0), min(plan.columns, size[2] - w0)
 
-    # Taps that meet only padding in time or height are left out, those along the width are not.
-    P, Q, _ = offsets.shape
+    # The corner of x that the block meets, and its size. (A tile that hangs over reads further.)
     i, j = t * stride[0] - before[0], h0 * stride[1] - before[1]
-    p0, p1 = _taps_inside(i, P, dilation[0], x.shape[1])
+    k = w0 * stride[2] - before[2]
+    rows = (n_rows - 1) * stride[1] + (Q - 1) * dilation[1] + 1
+    columns = (n_outputs - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    over = (TILES[plan.tile][0] * stride[2] + 1) * C_in
+    p0, p1 = _taps_inside(i, P, dilation[0], T)
 
-    row_step = phases * columns * CHUNK
-    chunk_step = P * rows * row_step
-    chunks = -(-C // CHUNK)
-    packed = aligned(np.empty(groups * chunks * chunk_step + ALIGNMENT, x.dtype))
-    corner = (n, i, j, w0 * stride[2] - before[2])
-    _pack(x, corner, dilation, (p0, p1), layout, groups, C, chunk_step, packed)
+    base = (((n * T + i) * H + j) * W + k) * C_in
+    tap_steps = (dilation[0] * H * W * C_in, dilation[1] * W * C_in, dilation[2] * C_in)
+    source = x
+    inside = j >= 0 and j + rows <= H and k >= 0 and k + columns <= W
+    end = base + (p1 - 1) * tap_steps[0] + ((rows - 1) * W + columns) * C_in
+    row_step = W * C_in
+    if not inside or end + over > x.size:
+        row_step = columns * C_in
+        source = np.empty(P * rows * row_step + over, x.dtype)
+        copy_rows(x, x_shape, (n, i, j, k), (p0, p1), dilation[0], rows, columns, source)
+        base = 0
+        tap_steps = (rows * row_step, dilation[1] * row_step, dilation[2] * C_in)
 
-    edge = np.empty(TILES[choice][0] * width, x.dtype)  # for a tile that hangs over
-    n_outputs = min(w_block, size[2] - w0)
-    y_step = step[2] * y.shape[4]
+    run = C if plan.runs == R else R * C
+    edge = np.empty(TILES[plan.tile][0] * width, x.dtype)  # for a tile that hangs over
+    x_step, y_step = stride[2] * C_in, step[2] * y_shape[4]
     for g in range(groups):
-        for panel in range(panel0, min(panel0 + panels_at_once, n_panels)):
-            weights, start = panels[g, panel], bias[g, panel]
+        for panel in range(panel0, min(panel0 + plan.panels, n_panels)):
             n_columns = min(width, outputs - panel * width)
-            for h in range(h0, min(h0 + h_block, size[1])):
-                j = h * stride[1] - before[1]
-                q0, q1 = _taps_inside(j, Q, dilation[1], x.shape[2])
-                taps = (p0, p1, q0, q1)
-                base = g * chunks * chunk_step + (h - h0) * stride[1] * row_step
-                row = y[n, first[0] + t * step[0], first[1] + h * step[1]]  # (W_y, C_out)
-                at = (first[2] + w0 * step[2]) * y.shape[4] + g * outputs + panel * width
-                _convolve_row(
-                    choice, packed, base, offsets, taps, C, chunk_step, weights, start,
-                    row, at, y_step, n_outputs, n_columns, edge,
+            for h in range(h0, h0 + n_rows):
+                q0, q1 = _taps_inside(h * stride[1] - before[1], Q, dilation[1], H)
+                at = (n * y_shape[1] + first[0] + t * step[0]) * y_shape[2]
+                at = (at + first[1] + h * step[1]) * y_shape[3] + first[2] + w0 * step[2]
+                args = (
+                    source, base + (h - h0) * stride[1] * row_step + g * C, x_step,
+                    (p0, p1, q0, q1, Q), tap_steps, plan.runs, run, panels[g, panel],
+                    bias[g, panel], y, at * y_shape[4] + g * outputs + panel * width, y_step,
+                    n_outputs, n_columns, edge,
                 )  # fmt: skip
+                if plan.tile == 0:
+                    _tall(*args)
+                elif plan.tile == 1:
+                    _short(*args)
+                else:
+                    _narrow(*args)
+
+
+@kernel
+def _fill_panel(w, shape, start, steps, g, number, panel):
+    """Copy the weights of one panel of output channels, and zeros where it reaches beyond them."""
+    P, Q, R, C, groups, outputs = shape
+    width = panel.shape[1]
+    L = lanes(panel)
+    start += g * steps[4] + number * width * steps[5]
+    n_columns = min(width, outputs - number * width)
+    to = 0
+    for p in range(P):
+        for q in range(Q):
+            for r in range(R):
+                for c in range(C):
+                    at = start + p * steps[0] + q * steps[1] + r * steps[2] + c * steps[3]
+                    if n_columns == width and steps[5] == 1:
+                        for o in range(0, width, L):
+                            store(load(w, at + o, 0, 1, 1), panel, to + o, 0)
+                    else:
+                        clear(panel, to, width)
+                        for o in range(n_columns):
+                            panel[to // width, o] = w[at + o * steps[5]]
+                    to += width
 
 
 @kernel(parallel=True)
 def _convolve(
-    x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
-    first, step, y,
+    x, x_shape, w, w_shape, start, steps, panels, bias, stride, before, dilation, kernel_size,
+    size, first, step, plan, y, y_shape,
 ):  # fmt: skip
-    tasks = len(x) * size[0] * -(-size[1] // block[0]) * -(-size[2] // block[1])
-    tasks *= -(-panels.shape[1] // block[2])
+    groups, n_panels, _, width = panels.shape
+    for panel in numba.prange(groups * n_panels):
+        number = np.int64(panel)
+        g, number = number // n_panels, number % n_panels
+        _fill_panel(w, w_shape, start, steps, g, number, panels[g, number])
+    tasks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
+    tasks *= -(-n_panels // plan.panels)
     for task in numba.prange(tasks):
         _convolve_block(
-            x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
-            first, step, y, np.int64(task),
+            x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step, plan,
+            y, y_shape, np.int64(task),
         )  # fmt: skip
 
 
@@ -232,16 +256,6 @@ def choose_tile(W_out, outputs, terms, lanes):
     return min(range(len(TILES)), key=lambda i: cost(TILES[i]))
 
 
-def _panels(w, width):
-    """Weights (*K, C, groups, outputs) → (groups, panels, taps · C, width), zeros at the end."""
-    *K, C, groups, outputs = w.shape
-    panels = aligned_zeros((groups, _ceil(outputs, width), *K, C, width), w.dtype)
-    for i in range(panels.shape[1]):
-        part = np.moveaxis(w[..., i * width : (i + 1) * width], -2, 0)  # (groups, *K, C, ≤ width)
-        panels[:, i, ..., : part.shape[-1]] = part
-    return panels.reshape(groups, -1, math.prod(K) * C, width)
-
-
 def _bias_panels(b, groups, outputs, width, dtype):
     bias = np.zeros((groups, _ceil(outputs, width) * width), dtype)
     if b is not None:
@@ -249,58 +263,55 @@ def _bias_panels(b, groups, outputs, width, dtype):
     return bias.reshape(groups, -1, width)
 
 
-def _choose_block(size, N, K, stride, dilation, C, panels, rows):
-    """How many rows, columns and panels of outputs one task computes."""
+def _make_plan(N, w_shape, tile, size, stride, dilation, width, itemsize):
+    P, Q, R, C, groups, outputs = w_shape
     T, H, W = size
-    P, Q, R = K
-    groups, n_panels, K_C, width = panels.shape
+    rows = TILES[tile][0]
     tiles = _ceil(W, rows)
-    w_block = rows * _ceil(tiles, _ceil(tiles, 9))  # at most 9 tiles, in blocks of one size
-    n_blocks = N * T * _ceil(W, w_block)
-    at_once = n_panels if groups > 1 else PANEL_BYTES // (K_C * width * panels.itemsize)
-    at_once = max(1, min(n_panels, at_once))
-    n_blocks *= _ceil(n_panels, at_once)
-    columns = (w_block - 1) * stride[2] + (R - 1) * dilation[2] + 1
-    row_bytes = P * columns * groups * _ceil(C, CHUNK) * CHUNK * panels.itemsize
+    columns = rows * _ceil(tiles, _ceil(tiles, 9))  # at most 9 tiles, in blocks of one size
+    n_blocks = N * T * _ceil(W, columns)
+    n_panels = _ceil(outputs, width)
+    panels = n_panels if groups > 1 else PANEL_BYTES // (P * Q * R * C * width * itemsize)
+    panels = max(1, min(n_panels, panels))
+    n_blocks *= _ceil(n_panels, panels)
+    inputs = (columns - 1) * stride[2] + (R - 1) * dilation[2] + 1
+    row_bytes = P * inputs * groups * C * itemsize
     fitting = (BLOCK_BYTES // row_bytes - (Q - 1) * dilation[1] - 1) // stride[1] + 1
     for_all = _ceil(H, _ceil(FEWEST_TASKS, n_blocks))
-    return max(1, min(H, fitting, for_all)), w_block, at_once
+    rows = max(1, min(H, fitting, for_all))
+    runs = 1 if dilation[2] == groups == 1 else R
+    return Plan(tile, _ceil(H, _ceil(H, rows)), columns, panels, runs)
+
+
+def flat_view(a):
+    """A view of memory that strides may walk through backwards: (flat array, start, steps)."""
+    steps = tuple(s // a.itemsize for s in a.strides)
+    lowest = a[tuple(slice(-1, None) if s < 0 else slice(1) for s in steps)]
+    span = 1 + sum(abs(s) * (n - 1) for s, n in zip(steps, a.shape, strict=True))
+    start = sum(-s * (n - 1) for s, n in zip(steps, a.shape, strict=True) if s < 0)
+    return np.lib.stride_tricks.as_strided(lowest, (span,), (a.itemsize,)), start, steps
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):
     """y(o·step + first) = Σ_p x(o·stride + p·dilation − before) @ w(p) + b, written into y.
 
-    x (N, T, H, W, groups · C), w (P, Q, R, C, groups, outputs), b (groups · outputs,) or None,
-    y (N, T_y, H_y, W_y, groups · outputs). Where a tap falls outside x it meets a zero.
+    x (N, T, H, W, groups · C), w (P, Q, R, C, groups, outputs) with any strides, b (groups ·
+    outputs,) or None, y (N, T_y, H_y, W_y, groups · outputs). A tap that falls outside x meets a
+    zero.
     """
     *K, C, groups, outputs = w.shape
     size = tuple(len(range(f, n, s)) for f, n, s in zip(first, y.shape[1:4], step, strict=True))
     if 0 in size or 0 in y.shape:
         return
-    lanes = VECTOR_BYTES // x.itemsize
-    choice = choose_tile(size[2], outputs, math.prod(K) * C, lanes)
-    rows, vectors, _ = TILES[choice]
-    width = vectors * lanes
-    panels = _panels(w, width)
-    block = _choose_block(size, len(x), K, stride, dilation, C, panels, rows)
-
-    # The layout of the scratch array, and where in it each tap finds the first output's input.
-    P, Q, R = K
-    p, q, r = np.ogrid[:P, :Q, :R]
-    h_rows = (block[0] - 1) * stride[1] + (Q - 1) * dilation[1] + 1
-    if C < CHUNK and dilation[2] == groups == 1:
-        phases, columns, r = 1, block[1], r[..., :1]
-        pixels = (columns - 1) * stride[2] + R
-    else:
-        phases = min(stride[2], (R - 1) * dilation[2] + 1)
-        columns = block[1] + (R - 1) * dilation[2] // stride[2]
-        pixels = (columns - 1) * stride[2] + phases
-    phase, shift = r * dilation[2] % stride[2], r * dilation[2] // stride[2]
-    offsets = (((p * h_rows + q * dilation[1]) * phases + phase) * columns + shift) * CHUNK
-
+    L = VECTOR_BYTES // x.itemsize
+    tile = choose_tile(size[2], outputs, math.prod(K) * C, L)
+    width = TILES[tile][1] * L
+    plan = _make_plan(len(x), w.shape, tile, size, stride, dilation, width, x.itemsize)
+    panels = aligned_empty((groups, _ceil(outputs, width), math.prod(K) * C, width), x.dtype)
     bias = _bias_panels(b, groups, outputs, width, x.dtype)
-    layout = (h_rows, phases, columns, stride[2], pixels)
+    numbers, start, steps = flat_view(w)
     _convolve(
-        x, panels, bias, offsets, stride, before, dilation, size, block, layout, choice,
-        first, step, y,
+        x.reshape(-1), x.shape, numbers, w.shape, start, steps, panels, bias, tuple(stride),
+        tuple(before), tuple(dilation), tuple(K), size, tuple(first), tuple(step), plan,
+        y.reshape(-1), y.shape,
     )  # fmt: skip
