@@ -1,4 +1,6 @@
-"""Arrays that begin at a multiple of 64 bytes, the size of a cache line.
+"""The memory of arrays: where they begin, and how to walk through them.
+
+Scratch arrays begin at a multiple of 64 bytes, the size of a cache line.
 
 A vector of AVX-512 is as long as a cache line. Where it begins anywhere else, every load of one
 touches two lines and takes twice as long. NumPy promises 16 bytes only.
@@ -28,6 +30,15 @@ def aligned_zeros(shape, dtype):
     array = aligned_empty(shape, dtype)
     array[...] = 0
     return array
+
+
+def flat_view(a):
+    """A view of memory that strides may walk through backwards: (flat array, start, steps)."""
+    steps = tuple(s // a.itemsize for s in a.strides)
+    lowest = a[tuple(slice(-1, None) if s < 0 else slice(1) for s in steps)]
+    span = 1 + sum(abs(s) * (n - 1) for s, n in zip(steps, a.shape, strict=True))
+    start = sum(-s * (n - 1) for s, n in zip(steps, a.shape, strict=True) if s < 0)
+    return np.lib.stride_tricks.as_strided(lowest, (span,), (a.itemsize,)), start, steps
 
 
 @kernel

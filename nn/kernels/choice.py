@@ -40,14 +40,16 @@ def choose(asked, N, size, kernel_size, stride, dilation, C, C_out, groups):
         return Choice(asked, "asked for")
     if tuple(kernel_size[-2:]) != (3, 3):
         return Choice("direct", "the transforms are for kernels of 3×3")
-    if max(*stride, *dilation, groups) > 1:
-        return Choice("direct", "the transforms are for stride 1, no dilation, one group")
+    if max(*stride, *dilation[:-2], groups) > 1:
+        return Choice("direct", "the transforms are for stride 1, one group, no dilation in time")
     if asked == "winograd":
         return Choice("winograd", "asked for")
     if min(C, C_out) < FEWEST_CHANNELS:
         return Choice("direct", f"fewer than {FEWEST_CHANNELS} channels: transforms cost too much")
     outputs = N * math.prod(size)
-    places = N * math.prod(size[:-2]) * math.prod(math.ceil(n / 4) for n in size[-2:])
+    places = N * math.prod(size[:-2])
+    for n, d in zip(size[-2:], dilation[-2:], strict=True):
+        places *= math.ceil(math.ceil(n / d) / 4) * d
     products = f"{outputs} places × 9 taps become {places} × 36 products"
     if 4 * (places + KERNEL_PLACES) >= outputs:
         return Choice("direct", f"too few places to pay for the transforms: {products}")

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from nn.kernels.aligned import aligned_empty
+from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
@@ -229,8 +229,8 @@ def _convolve(
     tasks *= -(-n_panels // plan.panels)
     for task in numba.prange(tasks):
         _convolve_block(
-            x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step, plan,
-            y, y_shape, np.int64(task),
+            x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step,
+            plan, y, y_shape, np.int64(task),
         )  # fmt: skip
 
 
@@ -281,15 +281,6 @@ def _make_plan(N, w_shape, tile, size, stride, dilation, width, itemsize):
     rows = max(1, min(H, fitting, for_all))
     runs = 1 if dilation[2] == groups == 1 else R
     return Plan(tile, _ceil(H, _ceil(H, rows)), columns, panels, runs)
-
-
-def flat_view(a):
-    """A view of memory that strides may walk through backwards: (flat array, start, steps)."""
-    steps = tuple(s // a.itemsize for s in a.strides)
-    lowest = a[tuple(slice(-1, None) if s < 0 else slice(1) for s in steps)]
-    span = 1 + sum(abs(s) * (n - 1) for s, n in zip(steps, a.shape, strict=True))
-    start = sum(-s * (n - 1) for s, n in zip(steps, a.shape, strict=True) if s < 0)
-    return np.lib.stride_tricks.as_strided(lowest, (span,), (a.itemsize,)), start, steps
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):

@@ -85,7 +85,7 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
         x = _repeated(x, C_out // C_in)
         depthwise.forward(x, w[..., 0, :], b, stride, before, dilation, y3)
     elif kind == "winograd":
-        winograd.convolve(x, w, b, before, y3)
+        winograd.convolve(x, w, b, before, dilation[1:], y3)
     elif kind == "loops":
         loops.conv_forward(x, w, b, stride, before, dilation, groups, y3)
     else:
@@ -112,7 +112,9 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         return dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
     if kind == "winograd":
         dx = aligned_empty((N, *input_size, C_in), dy.dtype)
-        winograd.convolve(dy, w, None, _turned(before, w.shape), _3d(dx), turned=True)
+        turned = w[::-1, ::-1, ::-1].swapaxes(-1, -2)
+        before = _turned(before, w.shape, dilation)
+        winograd.convolve(dy, turned, None, before, dilation[1:], _3d(dx))
     elif kind == "loops":
         dx = np.empty((N, *input_size, C_in), dy.dtype)
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
@@ -142,7 +144,7 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
         depthwise.backward_weight(dy, x, stride, before, dilation, shares)
         dw = shares.sum(axis=0)
     elif kind == "winograd":
-        dw = winograd_gradient.backward_weight(dy, x, K[0], before)
+        dw = winograd_gradient.backward_weight(dy, x, K[0], before, dilation[1:])
     elif kind == "loops":
         shares = np.zeros((LOOP_SHARES, *K, C, C_out), x.dtype)
         loops.conv_backward_weight(dy, x, stride, before, dilation, groups, shares)
@@ -160,9 +162,10 @@ def _choose(N, size, K, stride, dilation, C, C_out, groups):
     return choice.choose(current(), N, size, K, stride, dilation, C, outputs, groups).name
 
 
-def _turned(before, kernel_size):
+def _turned(before, kernel_size, dilation):
     """The zeros in front of dy when the kernel is turned round."""
-    return tuple(k - 1 - b for k, b in zip(kernel_size[:3], before, strict=True))
+    window = zip(kernel_size[:3], before, dilation, strict=True)
+    return tuple((k - 1) * d - b for k, b, d in window)
 
 
 def _repeated(x, outputs):

@@ -35,7 +35,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
@@ -86,11 +86,31 @@ def _outputs(m0, m1, m2, m3, m4, m5):
 class Plan(NamedTuple):
     """How a convolution is divided: into places of 4×4 outputs, of which a task has some."""
 
-    high: int  # places in a frame
+    high: int  # places in a frame, along its height
     wide: int
+    dilation_high: int
+    dilation_wide: int
     at_once: int  # places in a task, each in all frames
     tall: bool  # which register tile
     threads: int
+
+
+@kernel
+def outputs_of(place, plan):
+    """The clip of a place, and the row and column of the first of its 4×4 outputs.
+
+    With dilation d a tap sees only every d-th pixel, so an image is d×d images, interleaved, and
+    the outputs of a place are d pixels apart.
+    """
+    d, e = plan.dilation_high, plan.dilation_wide
+    high, wide = plan.high * d, plan.wide * e
+    row, column = place // wide % high, place % wide
+    return place // (high * wide), row // d * 4 * d + row % d, column // e * 4 * e + column % e
+
+
+@kernel
+def count_places(clips, plan):
+    return clips * plan.high * plan.dilation_high * plan.wide * plan.dilation_wide
 
 
 @kernel
@@ -172,12 +192,11 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
     patch = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
     half = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
     L = lanes(V)
+    d, e = plan.dilation_high, plan.dilation_wide
     for s in range(n_places):
-        n = (first + s) // (plan.high * plan.wide)
-        j0 = (first + s) // plan.wide % plan.high * 4 - before[1]
-        k0 = (first + s) % plan.wide * 4 - before[2]
-        inside = j0 >= 0 and k0 >= 0 and j0 + 6 <= H and k0 + 6 <= W
-        left, right = min(6, max(0, -k0)), max(0, min(6, W - k0))
+        n, j0, k0 = outputs_of(first + s, plan)
+        j0, k0 = j0 - before[1], k0 - before[2]
+        inside = j0 >= 0 and k0 >= 0 and j0 + 5 * d < H and k0 + 5 * e < W
         for frame in range(frames):
             i = frame - before[0]
             to = (frame * plan.at_once + s) * CHUNK
@@ -188,14 +207,16 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
                 elif inside and c + CHUNK <= C:
                     at = (((n * T + i) * H + j0) * W + k0) * C + c
                     for v in range(0, CHUNK, L):
-                        _transform_patch(x, at + v, W * C, C, half, V, to + v, step)
+                        _transform_patch(x, at + v, d * W * C, e * C, half, V, to + v, step)
                 else:
                     clear(patch, 0, 36 * CHUNK)
-                    for row in range(max(0, -j0), min(6, H - j0)):
-                        at = (((n * T + i) * H + j0 + row) * W + k0) * C + c
-                        for column in range(left, right):
-                            place = (row * 6 + column) * CHUNK
-                            copy(patch, place, x, at + column * C, min(CHUNK, C - c))
+                    for row in range(6):
+                        for column in range(6):
+                            j, k = j0 + row * d, k0 + column * e
+                            if 0 <= j < H and 0 <= k < W:
+                                at = (((n * T + i) * H + j) * W + k) * C + c
+                                place = (row * 6 + column) * CHUNK
+                                copy(patch, place, x, at, min(CHUNK, C - c))
                     for v in range(0, CHUNK, L):
                         _transform_patch(patch, v, 6 * CHUNK, CHUNK, half, V, to + v, step)
                 to += frames * plan.at_once * CHUNK
@@ -249,30 +270,30 @@ def _transform_products(M, m_step, at, half, bias, o, y, to, row_step, column_st
 
 
 @kernel
-def _write_outputs(M, m_step, width, bias, panel, first, plan, y, shape):
+def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shape):
     """The outputs of some places, all frames, one panel of channels."""
     N, T, H, W, C = shape
     L = lanes(M)
     half = aligned(np.empty(24 * CHUNK + ALIGNMENT, y.dtype))
     part = aligned(np.empty(16 * CHUNK + ALIGNMENT, y.dtype))
-    for s in range(min(plan.at_once, N * plan.high * plan.wide - first)):
-        n = (first + s) // (plan.high * plan.wide)
-        h = (first + s) // plan.wide % plan.high * 4
-        w = (first + s) % plan.wide * 4
-        whole = h + 4 <= H and w + 4 <= W
+    d, e = plan.dilation_high, plan.dilation_wide
+    for s in range(n_places):
+        n, h, w = outputs_of(first + s, plan)
+        whole = h + 3 * d < H and w + 3 * e < W
         for t in range(T):
             for v in range(0, width, L):
                 o = panel * 2 * L + v
                 at = (t * plan.at_once + s) * width + v
                 to = (((n * T + t) * H + h) * W + w) * C + o
                 if whole and o + L <= C:
-                    _transform_products(M, m_step, at, half, bias, o, y, to, W * C, C)
+                    _transform_products(M, m_step, at, half, bias, o, y, to, d * W * C, e * C)
                 else:
                     _transform_products(M, m_step, at, half, bias, o, part, 0, 4 * L, L)
-                    for row in range(min(4, H - h)):
-                        for column in range(min(4, W - w)):
-                            place = to + (row * W + column) * C
-                            copy(y, place, part, (row * 4 + column) * L, min(L, C - o))
+                    for row in range(4):
+                        for column in range(4):
+                            if h + row * d < H and w + column * e < W:
+                                place = to + (row * d * W + column * e) * C
+                                copy(y, place, part, (row * 4 + column) * L, min(L, C - o))
 
 
 @kernel(parallel=True)
@@ -287,7 +308,7 @@ def _convolve(x, x_shape, w, start, steps, P, bias, before, plan, U, scratch, y,
             w, start, steps, P, C, O, np.int64(panel), U, panel * POINTS * u_step, u_step
         )
 
-    n_tasks = -(-N * plan.high * plan.wide // plan.at_once)
+    n_tasks = -(-count_places(N, plan) // plan.at_once)
     for thread in numba.prange(plan.threads):
         V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
         M = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
@@ -306,7 +327,7 @@ def _convolve_places(
     L = lanes(x)
     nothing = np.zeros(2 * L, x.dtype)
     frames = T_out + P - 1
-    n_places = min(plan.at_once, x_shape[0] * plan.high * plan.wide - first)
+    n_places = min(plan.at_once, count_places(x_shape[0], plan) - first)
     transform_inputs(x, x_shape, before, frames, first, n_places, plan, (0, C), V, v_step)
     n_rows = T_out * plan.at_once
     products = (V, v_step, frames * plan.at_once * CHUNK, plan.at_once * CHUNK, U)
@@ -319,7 +340,7 @@ def _convolve_places(
             _multiply_tall(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
         else:
             _multiply_short(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
-        _write_outputs(M, m_step, width, bias, panel, first, plan, y, y_shape)
+        _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, y_shape)
 
 
 # ---- what is settled before it runs -----------------------------------------------------
@@ -336,47 +357,40 @@ def off_4096(numbers, itemsize):
     return lines * 64 // itemsize
 
 
-def make_plan(N, frames, P, H, W, C, itemsize, rows_wanted=None):
-    high, wide = _ceil(H, 4), _ceil(W, 4)
-    places = N * high * wide
-    threads = numba.get_num_threads()
-    fitting = SCRATCH_BYTES // (POINTS * C * itemsize)
-    rows = rows_wanted or max(2 * TALL, fitting)
-    at_once = max(1, min(places, rows // frames))
-    at_once = _ceil(places, _ceil(places, at_once))
-    r = at_once * frames
-    tall = _ceil(r, TALL) * TALL <= _ceil(r, SHORT) * SHORT * 1.02
-    return Plan(high, wide, at_once, tall, threads)
+def make_plan(N, frames, H, W, C, dilation, itemsize, rows=None):
+    """rows: how many patches to transform before they are multiplied; None to choose."""
+    high, wide = (_ceil(_ceil(n, d), 4) for n, d in zip((H, W), dilation, strict=True))
+    places = N * high * wide * dilation[0] * dilation[1]
+    rows = rows or max(2 * TALL, SCRATCH_BYTES // (POINTS * C * itemsize))
+    at_once = _ceil(places, _ceil(places, max(1, rows // frames)))
+    tall = _ceil(at_once * frames, TALL) * TALL <= 1.02 * _ceil(at_once * frames, SHORT) * SHORT
+    return Plan(high, wide, *dilation, at_once, tall, numba.get_num_threads())
 
 
-def convolve(x, w, b, before, y, turned=False, rows=None):
-    """y(o) = Σ_p x(o + p − before) @ w(p) + b.
+def convolve(x, w, b, before, dilation, y, rows=None):
+    """y(o) = Σ_p x(o + p·dilation − before) @ w(p) + b.
 
-    x (N, T, H, W, C), w (P, 3, 3, C, C_out), y (N, T_out, H_out, W_out, C_out). With `turned`,
-    w (P, 3, 3, C_out, C) is turned round along its axes first, as the input gradient asks.
+    x (N, T, H, W, C), w (P, 3, 3, C, C_out) with any strides, y (N, T_out, H_out, W_out, C_out).
+    dilation: along height and width.
     """
     P = len(w)
     C, C_out = x.shape[4], y.shape[4]
     if P == 1 and before[0] == 0 and x.shape[1] == y.shape[1]:
         x, y = (a.reshape(-1, 1, *a.shape[2:]) for a in (x, y))
-    steps = np.array(w.strides) // w.itemsize
-    start = 0
-    if turned:
-        start = (P - 1) * steps[0] + 2 * steps[1] + 2 * steps[2]
-        steps = np.concatenate([-steps[:3], steps[[4, 3]]])
     L = VECTOR_BYTES // x.itemsize
     u_step = off_4096(P * C * 2 * L, x.itemsize)
     U = aligned_empty((_ceil(C_out, 2 * L) * POINTS * u_step,), x.dtype)
     bias = np.zeros(_ceil(C_out, L) * L, x.dtype)
     if b is not None:
         bias[:C_out] = b
-    T_out = y.shape[1]
-    plan = make_plan(len(x), T_out, P, y.shape[2], y.shape[3], C, x.itemsize, rows)
+    N, T_out, H, W, _ = y.shape
+    plan = make_plan(N, T_out, H, W, C, dilation, x.itemsize, rows)
     frames = T_out + P - 1
     v = _ceil(C, CHUNK) * frames * plan.at_once * CHUNK + TALL * CHUNK
     m = (T_out * plan.at_once + TALL) * 2 * L
     scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
+    numbers, start, steps = flat_view(w)
     _convolve(
-        x.reshape(-1), x.shape, w.reshape(-1), int(start), tuple(int(s) for s in steps), P, bias,
-        tuple(before), plan, U, scratch, y.reshape(-1), y.shape,
+        x.reshape(-1), x.shape, numbers, start, steps, P, bias, tuple(before), plan, U, scratch,
+        y.reshape(-1), y.shape,
     )  # fmt: skip

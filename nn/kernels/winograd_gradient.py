@@ -37,8 +37,10 @@ from nn.kernels.winograd import (
     A,
     B,
     Plan,
+    count_places,
     load_6,
     off_4096,
+    outputs_of,
     store_6,
     transform_inputs,
 )
@@ -98,29 +100,29 @@ def _transform_gradients(dy, shape, first, n_places, plan, o0, width, E, to, ste
     L = lanes(E)
     half = aligned(np.empty(24 * CHUNK + ALIGNMENT, dy.dtype))
     part = aligned(np.empty(16 * CHUNK + ALIGNMENT, dy.dtype))
+    d, e = plan.dilation_high, plan.dilation_wide
     for s in range(n_places, plan.at_once):
         for t in range(T):
             for point in range(POINTS):
                 clear(E, to + point * step + (t * plan.at_once + s) * width, width)
     for s in range(n_places):
-        n = (first + s) // (plan.high * plan.wide)
-        h = (first + s) // plan.wide % plan.high * 4
-        w = (first + s) % plan.wide * 4
-        whole = h + 4 <= H and w + 4 <= W
+        n, h, w = outputs_of(first + s, plan)
+        whole = h + 3 * d < H and w + 3 * e < W
         for t in range(T):
             for v in range(0, width, L):
                 at = (((n * T + t) * H + h) * W + w) * C + o0 + v
-                e = to + (t * plan.at_once + s) * width + v
+                to_e = to + (t * plan.at_once + s) * width + v
                 if whole and o0 + v + L <= C:
-                    _transform_gradient(dy, at, W * C, C, half, E, e, step)
+                    _transform_gradient(dy, at, d * W * C, e * C, half, E, to_e, step)
                 else:
                     clear(part, 0, 16 * L)
                     channels = max(0, min(L, C - o0 - v))  # the panel may reach beyond the last
-                    for row in range(min(4, H - h)):
-                        for column in range(min(4, W - w)):
-                            source = at + (row * W + column) * C
-                            copy(part, (row * 4 + column) * L, dy, source, channels)
-                    _transform_gradient(part, 0, 4 * L, L, half, E, e, step)
+                    for row in range(4):
+                        for column in range(4):
+                            if h + row * d < H and w + column * e < W:
+                                source = at + (row * d * W + column * e) * C
+                                copy(part, (row * 4 + column) * L, dy, source, channels)
+                    _transform_gradient(part, 0, 4 * L, L, half, E, to_e, step)
 
 
 def _make_product(rows, vectors):
@@ -222,7 +224,7 @@ def _backward_weight(x, x_shape, before, dy, dy_shape, P, plan, blocks, width, s
     C, O = x_shape[4], dy_shape[4]
     c_task, o_task = blocks
     c_blocks, o_blocks, n_shares = -(-C // c_task), -(-O // o_task), len(shares)
-    places = x_shape[0] * plan.high * plan.wide
+    places = count_places(x_shape[0], plan)
     n_tasks = n_shares * c_blocks * o_blocks
     for thread in numba.prange(plan.threads):
         V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
@@ -242,8 +244,8 @@ def _backward_weight(x, x_shape, before, dy, dy_shape, P, plan, blocks, width, s
 # ---- what is settled before it runs -----------------------------------------------------
 
 
-def backward_weight(dy, x, P, before, rows=ROWS, channels=CHANNELS, tasks=TASKS):
-    """dw(p) = Σ_o x(o + p − before)ᵀ @ dy(o), for a kernel of P×3×3 taps.
+def backward_weight(dy, x, P, before, dilation, rows=ROWS, channels=CHANNELS, tasks=TASKS):
+    """dw(p) = Σ_o x(o + p·dilation − before)ᵀ @ dy(o), for a kernel of P×3×3 taps.
 
     dy (N, T_out, H_out, W_out, C_out), x (N, T, H, W, C) → dw (P, 3, 3, C, C_out).
     """
@@ -255,12 +257,13 @@ def backward_weight(dy, x, P, before, rows=ROWS, channels=CHANNELS, tasks=TASKS)
     width = L if C_out <= L else 2 * L
     c_task = _evenly(C, channels if P == 1 else max(CHUNK, channels // 2), CHUNK)
     o_task = _evenly(C_out, channels, width)
-    high, wide = math.ceil(H / 4), math.ceil(W / 4)
-    places = N * high * wide
+    high, wide = (math.ceil(math.ceil(n / d) / 4) for n, d in zip((H, W), dilation, strict=True))
+    plan = Plan(high, wide, *dilation, 1, False, numba.get_num_threads())
+    places = N * high * wide * dilation[0] * dilation[1]
     pairs = math.ceil(C / c_task) * math.ceil(C_out / o_task)
     at_once = max(1, min(places, rows // T))
     n_shares = max(1, min(math.ceil(tasks / pairs), places // at_once))
-    plan = Plan(high, wide, at_once, False, numba.get_num_threads())
+    plan = plan._replace(at_once=at_once)
     panels, chunks = math.ceil(o_task / width), math.ceil(c_task / CHUNK)
     scratch = (
         off_4096(chunks * (T + P - 1) * at_once * CHUNK, x.itemsize),
