@@ -1,133 +1,157 @@
 """Time Backreel beside PyTorch, row by row: each in its own process, in turn, medians.
 
-PyTorch runs eagerly in float32 and in both memory layouts; the faster one counts. First both
-sides must compute the same numbers. Without PyTorch only Backreel's times are printed.
+PyTorch runs eagerly and in both memory layouts; the faster one counts. First both sides must
+compute the same numbers on the very inputs that are timed, gradients included. Without PyTorch
+Backreel's times stand beside the rate of NumPy's matrix product.
+
+  conv   convolutions: forward, and forward with all gradients
+  pool   max and average pooling, likewise
+  step   training steps of the article's CNN and of a 3-D CNN
+  start  from the start of a process to its first finished step, kernels compiled before
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
-import statistics
-import subprocess
+import platform
 import sys
-import time
+from pathlib import Path
 
-import numpy as np
+from tqdm import tqdm
 
-from nn.bench.rows import ROWS
-
-PAUSE = 0.3  # seconds between turns, for the threads of the side that just ran to go to sleep
-
-
-class Side:
-    """One worker process and the talk with it."""
-
-    def __init__(self, name, threads):
-        self.name = name
-        count = str(threads)
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": count,
-            "NUMBA_NUM_THREADS": count,
-            "OPENBLAS_NUM_THREADS": count,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "nn.bench.worker", name, count],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, **command):
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"the {self.name} side stopped while doing {command}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+from nn.bench import table
+from nn.bench.measure import Disagreement, measure
+from nn.bench.rows import GROUPS, ROWS
+from nn.bench.side import end, start
 
 
-def measure(row, sides, rounds):
-    """{what: {side: median seconds}} after checking that all sides agree on the numbers."""
-    built = {side.name: side.ask(do="build", row=row.name) for side in sides}
-    ours = built["backreel"]["numbers"]
-    for name, other in built.items():
-        for what, numbers in other["numbers"].items():
-            error = np.max(np.abs(np.subtract(numbers, ours[what])))
-            if not error <= 1e-3 * max(1.0, np.max(np.abs(ours[what]))):
-                raise SystemExit(f"{row.name}, {what}: {name} and backreel differ by {error:.2e}")
-    seconds = {what: {side.name: [] for side in sides} for what in ours}
-    for _ in range(rounds):
-        for what in ours:
-            for side in sides:
-                time.sleep(PAUSE)
-                turn = side.ask(do="time", row=row.name, what=what)["seconds"]
-                seconds[what][side.name].append(statistics.median(turn))
-    return {
-        what: {name: statistics.median(turns) for name, turns in by_side.items()}
-        for what, by_side in seconds.items()
-    }
+def available_cpus():
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def parse(arguments=None):
     """The options of the command line; all groups of rows when none is named."""
-    parser = argparse.ArgumentParser(prog="python -m nn.bench", description=__doc__)
-    groups = sorted({row.group for row in ROWS})
-    known = ", ".join(groups)
-    parser.add_argument("group", nargs="*", help=f"what to time: {known}; all by default")
-    parser.add_argument("--quick", action="store_true", help="two rounds instead of seven")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for each side")
-    parser.add_argument("--json", metavar="FILE", help="write the results there as well")
+    parser = argparse.ArgumentParser(
+        prog="python -m nn.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    known = ", ".join(GROUPS)
+    add("group", nargs="*", help=f"what to time: {known}; all by default")
+    add("--rows", metavar="TEXT", default="", help="only rows with TEXT in their name")
+    add("--list", action="store_true", help="print the names of the rows and stop")
+    add("--quick", action="store_true", help="two short rounds instead of five, to see it work")
+    add("--threads", type=int, default=available_cpus(), help="threads for each side")
+    add("--avx2", action="store_true", help="hold both sides to 8-wide vectors")
+    add("--alone", action="store_true", help="Backreel only, as if PyTorch were not installed")
+    add("--json", metavar="FILE", help="write the results there as well")
+    add("--markdown", metavar="FILE", help="print the README's table of an earlier --json FILE")
     options = parser.parse_args(arguments)
     # argparse's own `choices` would refuse the empty list that nargs="*" gives.
     for group in options.group:
-        if group not in groups:
+        if group not in GROUPS:
             parser.error(f"no group {group!r}; there are {known}")
-    options.group = options.group or groups
+    if options.threads < 1:
+        parser.error(f"--threads: expected a whole number from 1 on, got {options.threads}")
+    chosen = options.group or GROUPS
+    options.chosen = [row for row in ROWS if row.group in chosen and options.rows in row.name]
+    if not options.chosen:
+        parser.error(f"no row of {', '.join(chosen)} has {options.rows!r} in its name; see --list")
+    options.rounds, options.seconds = (2, 0.1) if options.quick else (5, 0.3)
     return options
 
 
-def main():
-    """The command line: measure the chosen groups, print the table, write the JSON."""
-    options = parse()
-    names = ["backreel"]
-    if importlib.util.find_spec("torch"):
-        names += ["torch plain", "torch channels last"]
-    else:
-        print("PyTorch is not installed (pip install -e '.[parity]'): Backreel's times alone.")
-    sides = [Side(name, options.threads) for name in names]
-    results = []
-    print(f"{'':34}{'Backreel ms':>12}{'PyTorch ms':>12}{'ratio':>8}   PyTorch's layout")
+def cpu_name():
+    """The CPU's name for people."""
     try:
-        for row in (row for row in ROWS if row.group in options.group):
-            for what, by_side in measure(row, sides, 2 if options.quick else 7).items():
-                ours = by_side.pop("backreel")
-                line = f"{row.name[:33]:34}{1e3 * ours:12.2f}"
-                result = {"row": row.name, "what": what, "backreel_seconds": ours}
-                if by_side:
-                    best = min(by_side, key=by_side.get)
-                    ratio = by_side[best] / ours
-                    result.update(torch_seconds=by_side[best], ratio=ratio, torch_layout=best[6:])
-                    line += f"{1e3 * by_side[best]:12.2f}{ratio:8.2f}   {best[6:]}"
-                results.append(result)
-                print(line, flush=True)
+        for text in Path("/proc/cpuinfo").read_text().splitlines():
+            if text.startswith("model name"):
+                return text.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def machine(options, names):
+    """What the results depend on: CPU, threads, versions, and the machine's best rates."""
+    process = start(["-m", "nn.bench.ceiling"], "backreel", options.threads, options.avx2)
+    try:
+        rates = process.stdout.readline()
     finally:
-        for side in sides:
-            side.close()
-    print(
-        f"\nratio: PyTorch's time over Backreel's, above 1 Backreel is faster; "
-        f"{options.threads} threads each"
-    )
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
+        end(process)
+    if not rates:
+        raise RuntimeError("the machine's ceiling could not be measured; the message stands above")
+    packages = ["numpy", "numba"] + ["torch"] * (len(names) > 1)
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "cpu": cpu_name(),
+        "threads": options.threads,
+        "avx2": options.avx2,
+        "quick": options.quick,
+        "versions": {"Python": platform.python_version(), **versions},
+        **json.loads(rates),
+    }
+
+
+def sides(options):
+    """The names of the sides that can be timed here."""
+    if options.alone or not importlib.util.find_spec("torch"):
+        return ["backreel"]
+    return ["backreel", "torch plain", "torch channels last"]
+
+
+def run(options, report):
+    """Measure the chosen rows into report["results"]; how many were wrong."""
+    names = sides(options)
+    if len(names) == 1 and not options.alone:
+        print("PyTorch is not installed (pip install -e '.[parity]'): Backreel's times alone.")
+    report["machine"] = machine(options, names)
+    print(f"{table.machine_in_words(report['machine'])}\n\n{table.HEADER}", flush=True)
+    wrong = 0
+    with tqdm(total=len(options.chosen), unit="row", disable=None, leave=False) as bar:
+        for row in options.chosen:
+            bar.set_description(row.name)
+            try:
+                for result in measure(row, names, options, bar.refresh):
+                    report["results"].append(result)
+                    bar.write(table.line(result, report["machine"]))
+            except Disagreement as error:
+                wrong += 1
+                bar.write(f"WRONG, not timed: {error}")
+            sys.stdout.flush()
+            bar.update()
+    print(f"\n{table.LEGEND}\n\n{table.summary(report['results'], report['machine'])}")
+    return wrong
+
+
+def main(arguments=None):
+    """The command line. Ends with 1 when two sides do not compute the same."""
+    options = parse(arguments)
+    if options.list:
+        print("\n".join(f"{row.group:6} {row.name}" for row in options.chosen))
+        return 0
+    if options.markdown:
+        print(table.markdown(json.loads(Path(options.markdown).read_text())))
+        return 0
+    report = {"machine": None, "results": []}
+    try:
+        return 1 if run(options, report) else 0
+    except RuntimeError as error:
+        print(f"nn.bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    finally:
+        if options.json:
+            Path(options.json).write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

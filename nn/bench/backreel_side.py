@@ -1,50 +1,69 @@
-"""How Backreel does each row. A builder returns {what: function}; calling one does it once.
-
-The function's result is what the two sides are compared by before anything is timed.
-"""
+"""How Backreel does each row: {what: Work}."""
 
 import numpy as np
 
 import nn
-from nn.bench import rows
+from nn.bench import backreel_networks, problem
+from nn.bench.problem import Work
+from nn.summary import multiply_adds
+from nn.watching import trace_shape
 
 
 def build(row):
-    """{"training step": …} or {"forward": …, "forward+backward": …} for one row."""
-    return BUILDERS[row.kind](row)
+    """{"forward": …, "forward+backward": …} for a layer, {"training step": …} for a network."""
+    module = problem.module(row)
+    if row.kind in backreel_networks.NETWORKS:
+        return step(row, module)
+    return layer(row, module)
 
 
-def article_cnn(row):
-    """One training step of the article's network, SGD with momentum."""
-    x, labels, weights = rows.article_cnn(row)
-    C, hidden = row.shape[-1], weights["dense1"].shape
-    model = nn.Sequential(
-        nn.Conv2d(C, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(*hidden),
-        nn.ReLU(),
-        nn.Linear(hidden[1], 10),
+def layer(row, module):
+    """Any layer with one input: forward with nothing saved, and forward with all gradients."""
+    x = problem.inputs(row)
+    with nn.inference():
+        one = module(x[:1])
+    dy = problem.upstream(row, (len(x), *one.shape[1:]))
+
+    def forward():
+        with nn.inference():
+            return module(x)
+
+    def both():
+        module.zero_grad()
+        y = module(x)
+        return y, module.backward(dy)
+
+    return {
+        "forward": Work(forward, lambda y: {"y": y}),
+        "forward+backward": Work(
+            both, lambda result: {"y": result[0], "dx": result[1], **gradients(module)}
+        ),
+    }
+
+
+def step(row, model):
+    """One training step of a network."""
+    _, optimizer = backreel_networks.NETWORKS[row.kind]
+    run = backreel_networks.training_step(
+        model, optimizer(model.parameters()), problem.inputs(row), problem.labels(row)
     )
-    names = zip([0, 3, 7, 9], ["conv1", "conv2", "dense1", "dense2"], strict=True)
-    for i, name in names:
-        model[i].weight.data[...] = weights[name]
-        model[i].bias.data[...] = weights[f"{name}_bias"]
-    loss = nn.CrossEntropyLoss()
-    optimizer = nn.optim.SGD(model.parameters(), **rows.SGD)
-
-    def step():
-        optimizer.zero_grad()
-        value = loss(model(x), labels)
-        model.backward(loss.backward(), need_input_grad=False)
-        optimizer.step()
-        return np.array([value])
-
-    return {"training step": step}
+    return {"training step": Work(run, lambda loss: {"loss": np.array(loss), **gradients(model)})}
 
 
-BUILDERS = {"article_cnn": article_cnn}
+def gradients(module):
+    """{name: array} for every parameter."""
+    return {f"d {name}": parameter.grad for name, parameter in module.named_parameters()}
+
+
+def operations(row):
+    """{what: additions and multiplications}, those of convolutions and dense layers.
+
+    Each gradient is as many again. A network's first layer has one of the two only.
+    """
+    calls = list(trace_shape(problem.module(row), row.shape[1:]))
+    work = [2 * row.shape[0] * multiply_adds(call) for call in calls]
+    forward = sum(work)
+    if row.kind in backreel_networks.NETWORKS:
+        first = next(amount for amount in work if amount)
+        return {"training step": 3 * forward - first}
+    return {"forward": forward, "forward+backward": 3 * forward}

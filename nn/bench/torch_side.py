@@ -1,61 +1,113 @@
-"""How PyTorch does each row, eagerly, in either memory layout: its plain one or channels last.
+"""How PyTorch does each row, eagerly, in either memory layout: {what: Work}.
 
-Builders mirror `backreel_side.py`; arrays come in Backreel's layout and are turned here.
+Arrays and weights come in Backreel's layout and are turned here, outside of what is timed.
 """
 
 import numpy as np
 import torch
 
-from nn.bench import rows
+import nn
+from nn.bench import problem, torch_networks
+from nn.bench.problem import Work
 
-LAYOUTS = {"plain": torch.contiguous_format, "channels last": torch.channels_last}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the input's axes
+
+
+def conv(row):
+    return getattr(torch.nn, row.kind)(row.shape[-1], **row.options)
+
+
+def pool(row):
+    return getattr(torch.nn, row.kind)(**row.options)
+
+
+def network(row):
+    make, _ = torch_networks.NETWORKS[row.kind]
+    return make(row.shape)
+
+
+MODULES = {
+    **dict.fromkeys(["Conv1d", "Conv2d", "Conv3d"], conv),
+    **dict.fromkeys(["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"], conv),
+    **dict.fromkeys(["MaxPool1d", "MaxPool2d", "MaxPool3d"], pool),
+    **dict.fromkeys(["AvgPool1d", "AvgPool2d", "AvgPool3d"], pool),
+    **dict.fromkeys(torch_networks.NETWORKS, network),
+}
 
 
 def build(row, layout):
-    """{"training step": …} or {"forward": …, "forward+backward": …} for one row."""
-    return BUILDERS[row.kind](row, LAYOUTS[layout])
+    """{"forward": …, "forward+backward": …} for a layer, {"training step": …} for a network.
+
+    layout: "plain" or "channels last".
+    """
+    last = layout == "channels last"
+    memory_format = CHANNELS_LAST[len(row.shape)] if last else torch.contiguous_format
+    module = MODULES[row.kind](row).to(getattr(torch, row.dtype))
+    state = nn.interop.torch_state(problem.module(row), row.shape[1:])
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    module = module.to(memory_format=memory_format)
+    x = to_torch(problem.inputs(row)).contiguous(memory_format=memory_format)
+    return (step if row.kind in torch_networks.NETWORKS else layer)(row, module, x)
 
 
-def article_cnn(row, memory_format):
-    """The same step in PyTorch, from the same weights, in the given memory layout."""
-    x, labels, weights = rows.article_cnn(row)
-    N, H, W, C = row.shape
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(C, 32, 3, padding=1),
-        torch.nn.ReLU(),
-        torch.nn.MaxPool2d(2),
-        torch.nn.Conv2d(32, 64, 3, padding=1),
-        torch.nn.ReLU(),
-        torch.nn.MaxPool2d(2),
-        torch.nn.Flatten(),
-        torch.nn.Linear(H // 4 * (W // 4) * 64, 512),
-        torch.nn.ReLU(),
-        torch.nn.Linear(512, 10),
-    )
-    # PyTorch flattens (C, H, W) where Backreel flattens (H, W, C).
-    dense1 = weights["dense1"].reshape(H // 4, W // 4, 64, 512)
-    weights["dense1"] = dense1.transpose(2, 0, 1, 3).reshape(-1, 512)
-    names = zip([0, 3, 7, 9], ["conv1", "conv2", "dense1", "dense2"], strict=True)
+def layer(row, module, x):
+    """Any layer with one input: forward without a graph, and forward with all gradients."""
     with torch.no_grad():
-        for i, name in names:
-            w = weights[name]
-            w = w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T
-            model[i].weight.copy_(torch.from_numpy(np.ascontiguousarray(w)))
-            model[i].bias.copy_(torch.from_numpy(weights[f"{name}_bias"]))
-    model = model.to(memory_format=memory_format)
-    images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-    images = images.contiguous(memory_format=memory_format)
-    targets = torch.from_numpy(labels)
-    optimizer = torch.optim.SGD(model.parameters(), **rows.SGD)
+        one = to_backreel(module(x[:1]))
+    dy = to_torch(problem.upstream(row, (len(x), *one.shape[1:])))
+    if not x.is_contiguous():
+        dy = dy.contiguous(memory_format=CHANNELS_LAST[x.ndim])
+    x_with_gradient = x.detach().requires_grad_()
 
-    def step():
-        optimizer.zero_grad()
-        value = torch.nn.functional.cross_entropy(model(images), targets)
-        value.backward()
-        optimizer.step()
-        return np.array([value.item()])
+    def forward():
+        with torch.no_grad():
+            return module(x)
 
-    return {"training step": step}
+    def both():
+        x_with_gradient.grad = None
+        module.zero_grad()  # to None
+        y = module(x_with_gradient)
+        y.backward(dy)
+        return y
+
+    def read(y):
+        dx = to_backreel(x_with_gradient.grad)
+        return {"y": to_backreel(y), "dx": dx, **gradients(row, module)}
+
+    return {
+        "forward": Work(forward, lambda y: {"y": to_backreel(y)}),
+        "forward+backward": Work(both, read),
+    }
 
 
-BUILDERS = {"article_cnn": article_cnn}
+def step(row, model, x):
+    """One training step of a network."""
+    _, optimizer = torch_networks.NETWORKS[row.kind]
+    targets = torch.from_numpy(problem.labels(row))
+    run = torch_networks.training_step(model, optimizer(model.parameters()), x, targets)
+    return {
+        "training step": Work(run, lambda loss: {"loss": np.array(loss), **gradients(row, model)})
+    }
+
+
+def gradients(row, module):
+    """{name: array} for every parameter, named and laid out as Backreel's.
+
+    A gradient is laid out as its weight. So it takes the way of weights, into a module of
+    Backreel's, and is read there.
+    """
+    ours = problem.module(row)
+    state = {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
+    state.update((name, buffer.numpy()) for name, buffer in module.named_buffers())
+    nn.interop.load_torch_state(ours, state, row.shape[1:])
+    return {f"d {name}": parameter.data for name, parameter in ours.named_parameters()}
+
+
+def to_torch(array):
+    """(N, *S, C) → a tensor (N, C, *S) in PyTorch's plain layout."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
+
+
+def to_backreel(tensor):
+    """(N, C, *S) → an array (N, *S, C)."""
+    return tensor.detach().movedim(1, -1).numpy()

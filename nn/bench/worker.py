@@ -1,26 +1,36 @@
 """One side of the bench in a process of its own: takes commands as JSON lines, answers the same.
 
-    {"do": "build", "row": NAME}            → {"numbers": {what: [...]}, "memory": {what: MiB}}
-    {"do": "time", "row": NAME, "what": W}  → {"seconds": [...]}
+    {"do": "build", "row": ROW, "folder": DIR}
+        → {"memory": {what: MiB}, "operations": {what: count}}, and the numbers in DIR
+    {"do": "time", "what": WHAT, "seconds": S}
+        → {"seconds": [...]}, one for each call of a turn that lasts S, of the row built last
 
 Started as `python -m nn.bench.worker SIDE THREADS`, SIDE being "backreel" or "torch LAYOUT".
+What both sides computed goes into files, `DIR/SIDE/WHAT/NAME.npy`: it may be many megabytes.
 """
 
+import dataclasses
+import gc
 import json
 import os
-import resource
 import sys
 import time
+from pathlib import Path
 
-from nn.bench import rows
+import numpy as np
 
-TIMED_FOR = 0.6  # seconds a turn lasts, at least; and at least three calls
+from nn.bench.rows import Row
+
+LEAST_CALLS = 3
 
 
-def builder(side, threads):
-    """The function that builds a row for this side, with the number of threads settled."""
-    name, _, layout = side.partition(" ")
-    if name == "torch":
+def side_builder(side, threads):
+    """The function that builds a row for this side, with its library loaded and its threads set."""
+    library, _, layout = side.partition(" ")
+    if library == "torch":
+        # Backreel asks idle threads to sleep (nn/kernels/threads.py), because it has two thread
+        # pools. PyTorch has one, and is to run as it does by itself.
+        os.environ.pop("OMP_WAIT_POLICY", None)
         import torch
 
         from nn.bench import torch_side
@@ -32,40 +42,80 @@ def builder(side, threads):
     return backreel_side.build
 
 
+def forget_peak():
+    """Let the peak of memory begin anew where that can be asked for: on Linux."""
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
 def peak_memory():
-    """The most memory this process has held so far, in MiB."""
+    """The most memory this process has held, in MiB; None where nobody counts it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def time_it(function):
-    """Seconds of each call, for one turn."""
-    seconds, began = [], time.perf_counter()
-    while len(seconds) < 3 or time.perf_counter() - began < TIMED_FOR:
+def prepare(build, row, folder):
+    """Build a row → (its works, {what: MiB}). The numbers of its first runs are in the folder.
+
+    It is built three times. With one example, which loads libraries and kernels, so that they
+    are not counted as memory of the row; then to see how much memory the first run takes; then
+    afresh for the numbers, as a training step changes its weights.
+    """
+    for work in build(dataclasses.replace(row, shape=(1, *row.shape[1:]))).values():
+        work.run()
+    works, memory = build(row), {}
+    forget_peak()
+    before = peak_memory()
+    for what, work in works.items():
+        work.run()
+        memory[what] = None if before is None else peak_memory() - before
+    works = build(row)
+    for what, work in works.items():
+        place = Path(folder) / what
+        place.mkdir(parents=True, exist_ok=True)
+        for name, array in work.read(work.run()).items():
+            np.save(place / f"{name}.npy", array)
+    return works, memory
+
+
+def turn(run, seconds):
+    """Seconds of each call, for one turn of so many seconds, or of a few calls if they are long."""
+    times, began = [], time.perf_counter()
+    while len(times) < LEAST_CALLS or time.perf_counter() - began < seconds:
         start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        run()
+        times.append(time.perf_counter() - start)
+    return times
 
 
-def main(side, threads):
-    """Answer commands until the standard input closes."""
-    build = builder(side, threads)
-    built = {}
-    answers = os.fdopen(os.dup(1), "w")  # what libraries print must not mix with the answers
-    os.dup2(2, 1)
-    for line in sys.stdin:
+def serve(side, threads, commands, answers):
+    """Answer commands until there are no more."""
+    build = side_builder(side, threads)
+    works = {}
+    for line in commands:
         command = json.loads(line)
         if command["do"] == "build":
-            before = peak_memory()
-            built = {command["row"]: build(rows.find(command["row"]))}
-            works = built[command["row"]]
-            numbers = {what: work().ravel().tolist() for what, work in works.items()}
-            answer = {"numbers": numbers, "memory": peak_memory() - before}
+            row = Row.from_json(command["row"])
+            works.clear()
+            works, memory = prepare(build, row, Path(command["folder"]) / side)
+            answer = {"memory": memory}
+            if side == "backreel":
+                from nn.bench.backreel_side import operations
+
+                answer["operations"] = operations(row)
         else:
-            answer = {"seconds": time_it(built[command["row"]][command["what"]])}
+            answer = {"seconds": turn(works[command["what"]].run, command["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    answers = os.fdopen(os.dup(1), "w")  # what libraries print must not mix with the answers
+    os.dup2(2, 1)
+    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers)
