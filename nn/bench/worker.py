@@ -9,6 +9,8 @@ Started as `python -m nn.bench.worker SIDE THREADS`, SIDE being "backreel" or "t
 What both sides computed goes into files, `DIR/SIDE/WHAT/NAME.npy`: it may be many megabytes.
 """
 
+import contextlib
+import ctypes
 import dataclasses
 import gc
 import json
@@ -43,12 +45,16 @@ def side_builder(side, threads):
 
 
 def forget_peak():
-    """Let the peak of memory begin anew where that can be asked for: on Linux."""
+    """Let the peak of memory begin anew where that can be asked for: on Linux.
+
+    First what is free goes back to the system. Else what the next run takes would be hidden in
+    what building the row has left over.
+    """
     gc.collect()
-    try:
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not Linux, not its usual libc
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_memory():
@@ -61,6 +67,31 @@ def peak_memory():
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def warm_up(works):
+    """Do each once. In a function of its own, as a loop's variable would keep the last one."""
+    for work in works.values():
+        work.run()
+
+
+def peaks(works):
+    """{what: MiB} that the first run of each takes, above what is held before."""
+    forget_peak()
+    before, memory = peak_memory(), {}
+    for what, work in works.items():
+        work.run()
+        memory[what] = None if before is None else peak_memory() - before
+    return memory
+
+
+def save_numbers(works, folder):
+    """The arrays that each computes, as files FOLDER/WHAT/NAME.npy."""
+    for what, work in works.items():
+        place = Path(folder) / what
+        place.mkdir(parents=True, exist_ok=True)
+        for name, array in work.read(work.run()).items():
+            np.save(place / f"{name}.npy", array)
+
+
 def prepare(build, row, folder):
     """Build a row → (its works, {what: MiB}). The numbers of its first runs are in the folder.
 
@@ -68,20 +99,10 @@ def prepare(build, row, folder):
     are not counted as memory of the row; then to see how much memory the first run takes; then
     afresh for the numbers, as a training step changes its weights.
     """
-    for work in build(dataclasses.replace(row, shape=(1, *row.shape[1:]))).values():
-        work.run()
-    works, memory = build(row), {}
-    forget_peak()
-    before = peak_memory()
-    for what, work in works.items():
-        work.run()
-        memory[what] = None if before is None else peak_memory() - before
+    warm_up(build(dataclasses.replace(row, shape=(1, *row.shape[1:]))))
+    memory = peaks(build(row))
     works = build(row)
-    for what, work in works.items():
-        place = Path(folder) / what
-        place.mkdir(parents=True, exist_ok=True)
-        for name, array in work.read(work.run()).items():
-            np.save(place / f"{name}.npy", array)
+    save_numbers(works, folder)
     return works, memory
 
 
