@@ -159,6 +159,15 @@ def test_a_worker_process_that_fails_is_told_from_one_that_answers(tmp_path, cap
     assert side.process.returncode not in (None, 0)
 
 
+def test_starts_are_timed_until_the_process_says_done(capfd):
+    settings = SimpleNamespace(threads=1, avx2=False)
+    slow = "import time; time.sleep(0.05); print('done', flush=True); time.sleep(0.01)"
+    assert measure.until_done(["-c", slow], "backreel", settings) > 0.05
+    with pytest.raises(RuntimeError, match="the first step of torch failed"):
+        measure.until_done(["-c", "import no_such_module"], "torch", settings)
+    assert "no_such_module" in capfd.readouterr().err
+
+
 # ---- comparison -------------------------------------------------------------------------
 
 
