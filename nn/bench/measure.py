@@ -155,7 +155,7 @@ def measure_start(row, names, settings, progress):
             if round_:
                 turns[name].append(seconds)
             progress()
-    return result(row, "start and step", turns)
+    return result(row, "start to step", turns)
 
 
 def until_done(command, library, settings):

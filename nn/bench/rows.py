@@ -89,9 +89,9 @@ ROWS = [
     pool("max 2x2x2", "MaxPool3d", (4, 16, 56, 56, 32), 2),
     pool("max 1x2x2", "MaxPool3d", (4, 16, 56, 56, 32), (1, 2, 2)),
     pool("average 2x2x2", "AvgPool3d", (4, 16, 56, 56, 32), 2),
-    Row("step", "article's CNN, training step", "article_cnn", (32, 64, 64, 3)),
-    Row("step", "3-D CNN, training step", "cnn3d", (8, 16, 64, 64, 3)),
-    Row("start", "article's CNN, start to first step", "article_cnn", (32, 64, 64, 3)),
+    Row("step", "article's CNN", "article_cnn", (32, 64, 64, 3)),
+    Row("step", "3-D CNN", "cnn3d", (8, 16, 64, 64, 3)),
+    Row("start", "article's CNN", "article_cnn", (32, 64, 64, 3)),
 ]
 
 GROUPS = list(dict.fromkeys(row.group for row in ROWS))

@@ -7,7 +7,7 @@ are over the time NumPy's matrix product would take for as many operations.
 import math
 
 HEADER = (
-    f"{'':38}{'':17}{'ms':>9}{'PyTorch':>9}{'GF/s':>7}{'PyTorch':>8}{'ceiling':>8}{'MiB':>7}"
+    f"{'':41}{'':17}{'ms':>9}{'PyTorch':>9}{'GF/s':>7}{'PyTorch':>8}{'ceiling':>8}{'MiB':>7}"
     f"{'PyTorch':>8}{'ratio':>7}  PyTorch's layout"
 )
 LEGEND = """\
@@ -53,6 +53,12 @@ def aim(result, machine):
     return 1.2 if result["is_main"] or result["group"] == "step" else 1.0
 
 
+def geometric_aim(key, machine):
+    """The least geometric mean that is aimed at for (class, what), if there is one."""
+    wanted = GEOMETRIC_AIMS.get(key)
+    return 1.0 if wanted and machine["avx2"] else wanted
+
+
 def cell(number, width, digits=0, unit=""):
     """A number to the right, a dash where there is none."""
     return f"{'-' if number is None else f'{number:.{digits}f}{unit}':>{width}}"
@@ -65,7 +71,7 @@ def line(result, machine):
     operations = result["operations"]
     rate = operations / 1e9 / seconds["backreel"] if operations else None
     return (
-        f"{result['name'][:37]:38}{result['what']:17}"
+        f"{result['name'][:40]:41}{result['what']:17}"
         + cell(1e3 * seconds["backreel"], 9, 2)
         + cell(theirs and 1e3 * theirs, 9, 2)
         + cell(rate, 7)
@@ -100,8 +106,8 @@ def short_of_aim(results, machine):
                 f"aim {aim(result, machine):.1f}"
             )
     for key, (mean, _) in geometric_means(results).items():
-        wanted = 1.0 if machine["avx2"] else GEOMETRIC_AIMS.get(key, 1.0)
-        if mean < wanted:
+        wanted = geometric_aim(key, machine)
+        if wanted and mean < wanted:
             yield f"geometric mean of {key[0]}, {key[1]}: {mean:.2f}, aim {wanted:.1f}"
 
 
@@ -119,9 +125,9 @@ def summary(results, machine):
         return LEGEND_ALONE
     lines = ["geometric means of the ratios:"]
     for (name, what), (mean, count) in geometric_means(results).items():
-        wanted = GEOMETRIC_AIMS.get((name, what))
-        suffix = f", aim {wanted:.1f}" if wanted and not machine["avx2"] else ""
-        lines.append(f"  {name}, {what}: {mean:.2f} ({count} rows{suffix})")
+        wanted = geometric_aim((name, what), machine)
+        suffix = f", aim {wanted:.1f}" if wanted else ""
+        lines.append(f"  {name}, {what}: {mean:.2f} ({count} row{'s' * (count > 1)}{suffix})")
     for title, found in [
         ("below their aim:", list(short_of_aim(results, machine))),
         ("more memory than PyTorch:", list(short_of_memory(results))),
@@ -172,7 +178,9 @@ def markdown(report):
         lines.append("")
     if steps:
         lines += ["| | Backreel | PyTorch | ratio |", "|---|--:|--:|--:|"]
-        lines += [f"| {result['name']} | {three_cells(result)} |" for result in steps] + [""]
+        for result in steps:
+            lines.append(f"| {result['name']}, {result['what']} | {three_cells(result)} |")
+        lines.append("")
     means = [
         f"{name}, {what} {mean:.2f}" for (name, what), (mean, _) in geometric_means(results).items()
     ]
