@@ -44,11 +44,11 @@ def start(command, library, threads, avx2=False):
     )
 
 
-def end(process):
-    """Let a process finish, its input closed, and stop it if that takes too long."""
+def end(process, patience=PATIENCE):
+    """Close a process's input, and stop it where that does not end it in so many seconds."""
     process.stdin.close()
     try:
-        process.wait(PATIENCE)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -78,5 +78,5 @@ class Side:
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
-        end(self.process)
+    def __exit__(self, error, *_):
+        end(self.process, 0 if error else PATIENCE)  # nobody waits after Ctrl-C

@@ -11,12 +11,13 @@ HEADER = (
     f"{'PyTorch':>8}{'ratio':>7}  PyTorch's layout"
 )
 LEGEND = """\
-GF/s: additions and multiplications of the plain convolution per second; Winograd's algorithm needs
-fewer, so it may pass the ceiling. ceiling: share of what the machine does in multiply-adds on
-registers. MiB: peak memory above that before the first run. ratio: PyTorch's time over Backreel's,
-above 1 Backreel is faster."""
+GF/s: additions and multiplications of the plain convolution per second, padding included. Who
+leaves out the padding, or uses Winograd's algorithm, needs fewer and may pass the ceiling.
+ceiling: share of what the machine does in multiply-adds on registers.
+MiB: peak memory above that before the first run.
+ratio: PyTorch's time over Backreel's, above 1 Backreel is faster."""
 LEGEND_ALONE = """\
-ratio: GF/s over those of NumPy's matrix product (PyTorch is not here to compare with)."""
+ratio: here GF/s over those of NumPy's matrix product (PyTorch is not here to compare with)."""
 
 MAIN, OTHER, POOL = "3x3 and 3x3x3 of 32 channels or more", "other convolutions", "pooling"
 GEOMETRIC_AIMS = {(MAIN, "forward"): 2.0, (MAIN, "forward+backward"): 1.5}
