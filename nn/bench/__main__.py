@@ -126,7 +126,8 @@ def run(options, report):
                 bar.write(f"WRONG, not timed: {error}")
             sys.stdout.flush()
             bar.update()
-    print(f"\n{table.LEGEND}\n\n{table.summary(report['results'], report['machine'])}")
+    results = report["results"]
+    print(f"\n{table.legend(results)}\n{table.summary(results, report['machine'])}")
     return wrong
 
 

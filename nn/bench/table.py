@@ -15,9 +15,13 @@ GF/s: additions and multiplications of the plain convolution per second, padding
 leaves out the padding, or uses Winograd's algorithm, needs fewer and may pass the ceiling.
 ceiling: share of what the machine does in multiply-adds on registers.
 MiB: peak memory above that before the first run.
-ratio: PyTorch's time over Backreel's, above 1 Backreel is faster."""
-LEGEND_ALONE = """\
-ratio: here GF/s over those of NumPy's matrix product (PyTorch is not here to compare with)."""
+unsteady: a side's turns differ by more than 30 %; something else kept the machine busy.
+"""
+RATIO = "ratio: PyTorch's time over Backreel's, above 1 Backreel is faster."
+RATIO_ALONE = (
+    "ratio: GF/s over those of NumPy's matrix product; PyTorch is not here to compare with."
+)
+UNSTEADY = 1.3
 
 MAIN, OTHER, POOL = "3x3 and 3x3x3 of 32 channels or more", "other convolutions", "pooling"
 GEOMETRIC_AIMS = {(MAIN, "forward"): 2.0, (MAIN, "forward+backward"): 1.5}
@@ -38,6 +42,17 @@ def ratio(result, machine=None):
     if machine and result["operations"]:
         return result["operations"] / (1e9 * machine["matmul"][result["dtype"]]) / ours
     return None
+
+
+def is_unsteady(result):
+    """Do the turns of Backreel, or of PyTorch's faster layout, differ by a lot?"""
+    turns = [result["turns"].get(name) for name in ("backreel", best_of_torch(result))]
+    return any(max(times) > UNSTEADY * min(times) for times in turns if times)
+
+
+def legend(results):
+    """What the columns of the table mean."""
+    return LEGEND + (RATIO if any(map(best_of_torch, results)) else RATIO_ALONE)
 
 
 def klass(result):
@@ -82,6 +97,7 @@ def line(result, machine):
         + cell(memory.get(name), 8)
         + cell(ratio(result, machine), 7, 2)
         + (f"  {name.removeprefix('torch ')}" if name else "")
+        + ("  unsteady" if is_unsteady(result) else "")
     )
 
 
@@ -123,8 +139,8 @@ def short_of_memory(results):
 def summary(results, machine):
     """Geometric means and what falls short, as lines."""
     if not any(map(best_of_torch, results)):
-        return LEGEND_ALONE
-    lines = ["geometric means of the ratios:"]
+        return ""
+    lines = ["", "geometric means of the ratios:"]
     for (name, what), (mean, count) in geometric_means(results).items():
         wanted = geometric_aim((name, what), machine)
         suffix = f", aim {wanted:.1f}" if wanted else ""

@@ -253,6 +253,15 @@ def test_a_line_of_the_table():
     assert line.index("3.00") + 4 == table.HEADER.index("ratio") + 5  # both end to the right
 
 
+def test_a_busy_machine_is_noticed():
+    turns = {"backreel": [1.0, 1.1], "torch plain": [2.0, 2.1], "torch channels last": [3.0, 9.0]}
+    result = measure.result(TINY[0], "forward", turns)
+    assert not table.is_unsteady(result)  # the slower layout does not matter
+    turns["torch plain"][0] = 1.5
+    result = measure.result(TINY[0], "forward", turns)
+    assert table.is_unsteady(result) and table.line(result, MACHINE).endswith("plain  unsteady")
+
+
 def test_a_line_without_pytorch():
     line = table.line(one_result(plain=None, last=None), MACHINE)
     # half the rate of the matrix product
@@ -323,7 +332,7 @@ def test_without_pytorch_the_matrix_product_stands_beside(without_measuring, mon
     assert bench.main(["conv", "--rows", "5x5"]) == 0
     printed = capsys.readouterr().out
     assert "PyTorch is not installed" in printed
-    assert table.LEGEND_ALONE in printed
+    assert table.RATIO_ALONE in printed and table.RATIO not in printed
 
 
 def test_results_are_kept_and_can_be_shown_again(without_measuring, tmp_path, capsys):

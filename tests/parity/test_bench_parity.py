@@ -1,6 +1,6 @@
 """Both sides of the bench build every kind of row, and come to the same numbers."""
 
-import contextlib
+from functools import partial
 
 import pytest
 
@@ -10,6 +10,7 @@ from nn.bench.rows import ROWS, Row, conv, pool
 from nn.bench.side import Side
 
 pytest.importorskip("torch")
+torch_side = pytest.importorskip("nn.bench.torch_side")
 
 TINY = [
     conv("", (2, 7, 3), 4, 3, 1),
@@ -28,21 +29,39 @@ TINY = [
 
 def test_every_kind_is_here():
     assert {row.kind for row in ROWS} <= {row.kind for row in TINY}
-    from nn.bench import torch_side
-
     assert torch_side.MODULES.keys() == problem.MODULES.keys()
 
 
-def test_both_sides_agree_on_every_kind(tmp_path):
-    """PyTorch in its workers, Backreel here on the reference kernels: nothing is compiled."""
-    with contextlib.ExitStack() as stack:
-        names = ["torch plain", "torch channels last"]
-        sides = [stack.enter_context(Side(name, 1)) for name in names]
-        stack.enter_context(nn.kernels.using("reference"))
-        for i, row in enumerate(TINY):
-            folder = tmp_path / str(i)
-            worker.prepare(backreel_side.build, row, folder / "backreel")
-            for side in sides if len(row.shape) > 3 else sides[:1]:
-                answer = side.ask(do="build", row=row.to_json(), folder=str(folder))
-            for what in answer["memory"]:
-                assert measure.disagreement(row, what, folder) < measure.tolerance(row, "dx")
+@pytest.mark.parametrize("row", TINY, ids=lambda row: row.kind)
+def test_both_sides_agree(row, tmp_path):
+    """Backreel on the reference kernels: nothing is compiled."""
+    with nn.kernels.using("reference"):
+        _, memory = worker.prepare(backreel_side.build, row, tmp_path / "backreel")
+    for layout in ("plain", "channels last") if len(row.shape) > 3 else ("plain",):
+        worker.prepare(partial(torch_side.build, layout=layout), row, tmp_path / layout)
+    for what in memory:
+        assert measure.disagreement(row, what, tmp_path) < measure.tolerance(row, "dx")
+
+
+def test_a_wrong_gradient_of_backreel_is_caught(tmp_path, monkeypatch):
+    """An input gradient with the weight's channels changed about: right in shape, wrong in size."""
+    row = conv("", (2, 5, 7, 3), 3, 3, 1)
+    right = nn.kernels.conv_backward_input
+
+    def wrong(dy, w, *window):
+        return right(dy, w.swapaxes(-1, -2), *window)
+
+    monkeypatch.setattr(nn.kernels, "conv_backward_input", wrong)
+    with nn.kernels.using("reference"):
+        worker.prepare(backreel_side.build, row, tmp_path / "backreel")
+    worker.prepare(partial(torch_side.build, layout="plain"), row, tmp_path / "torch plain")
+    measure.disagreement(row, "forward", tmp_path)
+    with pytest.raises(measure.Disagreement, match="differ in dx"):
+        measure.disagreement(row, "forward+backward", tmp_path)
+
+
+def test_a_worker_process_runs_pytorch(tmp_path):
+    with Side("torch channels last", 1) as side:
+        side.ask(do="build", row=TINY[1].to_json(), folder=str(tmp_path))
+        assert len(side.ask(do="time", what="forward", seconds=0)["seconds"]) >= 3
+    assert measure.read(tmp_path / "torch channels last" / "forward+backward").keys() > {"y", "dx"}
