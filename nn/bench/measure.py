@@ -2,7 +2,8 @@
 
 A result is a dict of plain values, which `--json` writes as it is:
 
-    name, group, what, dtype, is_main   which row, and "forward", "forward+backward", ...
+    name, group, dtype, is_main     which row
+    what                            "forward", "forward+backward", "training step", ...
     operations                      additions and multiplications, 0 where they do not count
     error                           the largest difference between the sides, see `disagreement`
     seconds, turns, memory          for each side: the median, what it is the median of, MiB
@@ -20,7 +21,8 @@ from nn.bench.side import Side, end, start
 
 TORCH_NETWORKS = Path(__file__).with_name("torch_networks.py")  # run by path: it needs no nn
 PAUSE = 0.05  # seconds between turns, for the threads of the side that just ran to go to sleep
-TOO_SLOW = 1.5  # a layout that took so many times the other's first turn is not timed again
+TOO_SLOW = 1.5  # a layout whose best turn takes so many times the other's is not timed again
+FAIR_TRIAL = 2  # turns that each layout has before
 
 
 class Disagreement(Exception):
@@ -39,12 +41,13 @@ def measure(row, names, settings, progress=lambda: None):
             if len(row.shape) in (4, 5) or name != "torch channels last"
         ]
         built = {s.name: s.ask(do="build", row=row.to_json(), folder=folder) for s in sides}
+        operations = built["backreel"]["operations"]
+        errors = {what: disagreement(row, what, Path(folder)) for what in operations}
         results = []
-        for what, operations in built["backreel"]["operations"].items():
-            error = disagreement(row, what, Path(folder))
+        for what in operations:
             turns = take_turns(sides, what, settings, progress)
             results.append(
-                result(row, what, turns, error=error, operations=operations)
+                result(row, what, turns, error=errors[what], operations=operations[what])
                 | {"memory": {name: answer["memory"][what] for name, answer in built.items()}}
             )
         return results
@@ -71,7 +74,7 @@ def take_turns(sides, what, settings, progress):
     turns = {side.name: [] for side in sides}
     for round_ in range(settings.rounds):
         for side in sides:
-            if not (round_ and far_behind(side.name, turns)):
+            if round_ < FAIR_TRIAL or not far_behind(side.name, turns):
                 time.sleep(PAUSE)
                 times = side.ask(do="time", what=what, seconds=settings.seconds)["seconds"]
                 turns[side.name].append(statistics.median(times))
@@ -80,9 +83,9 @@ def take_turns(sides, what, settings, progress):
 
 
 def far_behind(name, turns):
-    """Did this layout of PyTorch's take much longer than another one in the first round?"""
-    firsts = {other: times[0] for other, times in turns.items() if other != "backreel"}
-    return name in firsts and firsts[name] > TOO_SLOW * min(firsts.values())
+    """Does this layout of PyTorch's take much longer than the other one?"""
+    best = {other: min(times) for other, times in turns.items() if other != "backreel"}
+    return name in best and best[name] > TOO_SLOW * min(best.values())
 
 
 # ---- do both compute the same? ----------------------------------------------------------
