@@ -90,6 +90,17 @@ _narrow = _make_row_kernel(2 * SHORT, 1)
 
 
 @kernel
+def multiply_row(x, base, x_step, panel, start, y, at, y_step, n_outputs, edge):
+    """y[o] = x[o] @ panel + start for a row of outputs: a convolution with one tap."""
+    run, width = panel.shape
+    taps, tap_steps = (0, 1, 0, 1, 1), (0, 0, 0)
+    _tall(
+        x, base, x_step, taps, tap_steps, 1, run, panel, start, y, at, y_step, n_outputs, width,
+        edge,
+    )  # fmt: skip
+
+
+@kernel
 def _taps_inside(first, K, dilation, size):
     """The taps k, from the first to before the last, with 0 ≤ first + k·dilation < size."""
     k0, k1 = 0, K

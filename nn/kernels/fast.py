@@ -18,6 +18,7 @@ from nn.kernels import (
     loops,
     pooling,
     special,
+    spread,
     weight_gradient,
     winograd,
     winograd_gradient,
@@ -115,6 +116,9 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         turned = w[::-1, ::-1, ::-1].swapaxes(-1, -2)
         before = _turned(before, w.shape, dilation)
         winograd.convolve(dy, turned, None, before, dilation[1:], _3d(dx))
+    elif kind == "direct" and spread.suits(K, C, groups):
+        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
+        spread.backward_input(dy, w, stride, before, dilation, _3d(dx))
     elif kind == "loops":
         dx = np.empty((N, *input_size, C_in), dy.dtype)
         loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))

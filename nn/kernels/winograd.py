@@ -186,13 +186,16 @@ def _transform_patch(x, at, row_step, column_step, half, V, to, step):
 def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, V, step):
     """V of n_places places from `first` on, in the chunks from channels[0] to channels[1].
 
-    x is flat, and shape what it was. Frames outside x, like pixels, are zeros.
+    x is flat, and shape what it was. Frames outside x, like pixels, are zeros, and so is V where
+    there are fewer than plan.at_once places.
     """
     N, T, H, W, C = shape
     patch = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
     half = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
     L = lanes(V)
     d, e = plan.dilation_high, plan.dilation_wide
+    if n_places < plan.at_once:
+        clear(V, 0, POINTS * step)
     for s in range(n_places):
         n, j0, k0 = outputs_of(first + s, plan)
         j0, k0 = j0 - before[1], k0 - before[2]
@@ -311,6 +314,11 @@ def _convolve(x, x_shape, w, start, steps, P, bias, before, plan, U, scratch, y,
     n_tasks = -(-count_places(N, plan) // plan.at_once)
     for thread in numba.prange(plan.threads):
         V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
+        # The last tile of rows reads beyond V: zeros there, as arithmetic on what happens to lie
+        # in fresh memory can be slow.
+        used = -(-C // CHUNK) * (T_out + P - 1) * plan.at_once * CHUNK
+        for point in range(POINTS):
+            clear(V, point * scratch[0] + used, scratch[0] - used)
         M = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
         for task in range(np.int64(thread), n_tasks, plan.threads):
             _convolve_places(
