@@ -4,7 +4,7 @@ Compiling the kernels takes some twenty seconds, loading them from disk less tha
 are kept. Numba's own cache looks only at the file a function stands in. But kernels call each
 other across files, and Numba compiles the called function into the caller: after an edit it
 would go on running the old code. Therefore the folder is named by a hash of all files in this
-package. Any edit gives a new folder, and stale code cannot be met.
+package and the ones inside it. Any edit gives a new folder, and stale code cannot be met.
 
 The folder stands in `__pycache__` beside the package, or in the user's cache folder where that
 cannot be written, or in NUMBA_CACHE_DIR where that is set.
@@ -34,8 +34,9 @@ FASTMATH = {"contract", "reassoc", "nsz"}
 def source_hash(package=PACKAGE):
     """A name for the present state of all source files of the kernels."""
     digest = hashlib.sha256()
-    for file in sorted(package.glob("*.py")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted([*package.glob("*.py"), *package.glob("*/*.py")]):
+        name = file.relative_to(package).as_posix()
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -47,7 +47,11 @@ def test_any_edit_gives_another_folder(tmp_path):
     after = jit.source_hash(tmp_path)
     assert after != before
     (tmp_path / "c.py").write_text("")
-    assert jit.source_hash(tmp_path) not in (before, after)
+    with_c = jit.source_hash(tmp_path)
+    assert with_c not in (before, after)
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "a.py").write_text("z = 1\n")
+    assert jit.source_hash(tmp_path) not in (before, after, with_c)
 
 
 def test_only_old_kernel_folders_are_cleared_away(tmp_path):

@@ -53,17 +53,15 @@ def jitted(x, w):
 
 
 @kernel(parallel=True)
-def _seven_loops_in_rows(x, w, y):
-    N, H = y.shape[:2]
-    for row in numba.prange(N * H):  # row i of outputs meets the rows i to i + 2 of the padded x
-        n, i = row // H, row % H
-        seven_loops_compiled(x[n : n + 1, i : i + 3], w, y[n : n + 1, i : i + 1])
+def _seven_loops_by_clip(x, w, y):
+    for n in numba.prange(len(x)):
+        seven_loops_compiled(x[n : n + 1], w, y[n : n + 1])
 
 
 def parallel(x, w):
-    """The same loops, the rows of the output shared out among the cores."""
+    """The same loops, the clips of the batch shared out among the cores."""
     x, y = _padded(x, w)
-    _seven_loops_in_rows(x, w, y)
+    _seven_loops_by_clip(x, w, y)
     return y
 
 

@@ -98,15 +98,17 @@ def whole(array, axis, multiple):
 
 
 def in_panels(w, width):
-    """Weights (terms, O) → (panels, terms, width): what a tile reads, in the order it does."""
-    panels = aligned_empty((w.shape[1] // width, len(w), width), w.dtype)
-    panels[:] = w.reshape(len(w), -1, width).swapaxes(0, 1)
+    """Weights (…, terms, O) → (…, panels, terms, width): what a tile reads, in the order it does."""
+    w = w.reshape(*w.shape[:-1], -1, width).swapaxes(-3, -2)
+    panels = aligned_empty(w.shape, w.dtype)
+    panels[:] = w
     return panels
 
 
 def register_tile(x, w):
     """Register tiles on packed inputs and weights, in blocks that fit into the cache."""
-    (N, H, W, C), O = x.shape, w.shape[3]
+    N, H, W, _ = x.shape
+    O = w.shape[3]
     width = VECTORS * VECTOR_BYTES // x.itemsize
     x, w = whole(x, 3, width), whole(whole(w, 2, width), 3, width)
     panels = in_panels(w.reshape(-1, w.shape[3]), width)
