@@ -105,14 +105,16 @@ def draw(names, rates, top):
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 2.8), layout="constrained")
-    colors = ["#0072B2"] * (len(names) - 1) + ["#D55E00"]
+    colors = ["#0072B2"] * (len(names) - 1) + ["#D55E00"]  # Winograd's, which does less
     bars = axes.barh(names, rates, color=colors)
-    labels = [digits(rates[0])]
-    labels += [f"{digits(b)}   ({digits(b / a)}×)" for a, b in zip(rates, rates[1:], strict=False)]
-    axes.bar_label(bars, labels, padding=3, fontsize=8)
-    axes.axvline(top, color="#666666", lw=1, ls="--")
-    axes.text(top, -0.75, f"ceiling {digits(top)}", ha="center", fontsize=8, color="#666666")
-    axes.set(xscale="log", xlim=(min(rates) / 2, top * 40), xlabel="GF/s (gain over the last rung)")
+    gains = ["", *(f"   {digits(b / a)}×" for a, b in zip(rates, rates[1:], strict=False))]
+    labels = [digits(rate) + gain for rate, gain in zip(rates, gains, strict=True)]
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.bar_label(bars, labels, padding=4, fontsize=8, bbox=white)
+    axes.axvline(top, color="#666666", lw=1, ls="--", zorder=0)
+    axes.text(top, -0.7, f"ceiling {digits(top)}", ha="center", fontsize=8, color="#666666")
+    axes.set(xscale="log", xlim=(min(rates) / 2, max(top, *rates) * 20))
+    axes.set_xlabel("GF/s of the plain sum, and the gain over the rung before")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -137,7 +139,8 @@ def main():
     N, H, W, C, O = LAYER
     work = operations(*LAYER)
     print(f"The layer: {N}×{H}×{W}×{C} → {O}, 3×3, {work / 1e9:.2f} thousand million operations.\n")
-    print(HEAD, flush=True)
+    print(HEAD)
+    print(f"| ceiling | | {digits(top / 1e9)} | 100 % | | |", flush=True)
     names, rates, before = [], [], None
     for rung in ladder.RUNGS:
         seconds, error = measure(rung)

@@ -98,7 +98,7 @@ def whole(array, axis, multiple):
 
 
 def in_panels(w, width):
-    """Weights (…, terms, O) → (…, panels, terms, width): what a tile reads, in the order it does."""
+    """Weights (…, terms, O) → (…, panels, terms, width): in the order a tile reads them."""
     w = w.reshape(*w.shape[:-1], -1, width).swapaxes(-3, -2)
     panels = aligned_empty(w.shape, w.dtype)
     panels[:] = w
