@@ -6,6 +6,7 @@ import numba
 import numpy as np
 import pytest
 
+from nn.bench import ladder as bench
 from nn.kernels import ladder, reference
 from nn.kernels.ladder import race
 
@@ -68,3 +69,31 @@ def test_the_race_loses_additions_and_the_mended_form_does_not():
     cores = getattr(os, "sched_getaffinity", lambda pid: ())(0)
     if len(cores) > 1 and numba.get_num_threads() > 1:  # otherwise tasks hardly ever meet
         assert lost > 0
+
+
+@pytest.fixture
+def small_bench(monkeypatch):
+    """The command in small; what it measures is of no interest here."""
+    monkeypatch.setattr(bench, "LAYER", (1, 6, 6, 16, 16))
+    monkeypatch.setattr(bench, "PARTS", {"plain_python": (1, 3, 2, 4, 3)})
+    monkeypatch.setattr(bench, "TIMED_FOR", 0)
+    monkeypatch.setattr(bench, "measure_memory", lambda: 2e10)
+    return monkeypatch
+
+
+def test_the_command_prints_and_draws_every_rung(small_bench, capsys, tmp_path):
+    small_bench.setattr("sys.argv", ["ladder", "--figure", str(tmp_path / "ladder.png")])
+    bench.main()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    names = [line.split("|")[1].strip() for line in table]
+    assert names == ["rung", "---", "ceiling", *(rung.__name__ for rung in ladder.RUNGS)]
+    assert {line.count("|") for line in table} == {7}
+    assert (tmp_path / "ladder.png").stat().st_size > 0
+
+
+def test_the_command_stops_at_a_rung_that_is_wrong(small_bench):
+    def mistaken(x, w):
+        return ladder.im2col(x, w[::-1])
+
+    with pytest.raises(SystemExit, match="mistaken is wrong: it differs from the reference by"):
+        bench.measure(mistaken)
