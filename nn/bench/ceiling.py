@@ -10,9 +10,9 @@ The best of many runs: whatever else the machine does can only make one slower.
 import json
 import time
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
@@ -34,9 +34,9 @@ def _one_tile(a, b, width, terms, repeats, sums, at):
     store(tile, sums, at, width)
 
 
-@kernel(parallel=True)
-def _one_tile_each(a, b, width, terms, repeats, sums):
-    for task in numba.prange(sums.shape[0]):
+@kernel
+def _one_tile_each(thread, threads, a, b, width, terms, repeats, sums):
+    for task in range(thread, len(sums), threads):
         _one_tile(a, b, width, terms, repeats, sums, task * TALL * width)
 
 
@@ -53,12 +53,12 @@ def best(run):
 
 def multiply_adds(dtype):
     """GF/s of multiply-adds in registers."""
-    threads = numba.get_num_threads()
+    count = threads.count()
     width = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
     a, b = aligned_zeros((TERMS, TALL), dtype), aligned_zeros((TERMS, width), dtype)
-    sums = aligned_zeros((threads, TALL * width), dtype)
-    seconds = best(lambda: _one_tile_each(a, b, width, TERMS, REPEATS, sums))
-    return 2e-9 * threads * REPEATS * TERMS * TALL * width / seconds
+    sums = aligned_zeros((count, TALL * width), dtype)
+    seconds = best(lambda: threads.run(_one_tile_each, a, b, width, TERMS, REPEATS, sums))
+    return 2e-9 * count * REPEATS * TERMS * TALL * width / seconds
 
 
 def matrix_product(dtype):

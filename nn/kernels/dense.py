@@ -18,9 +18,9 @@ terms of its share to sums of its own, and in the end the shares are added in or
 does not depend on the number of threads, so neither does any bit of the result.
 """
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, load, store
@@ -51,23 +51,23 @@ def _add_terms(x, w, M, K, N, width, k0, k1, sums, at):
             store(tile, sums, at + m * N + n, N)
 
 
-@kernel(parallel=True)
-def _forward_shares(x, w, width, sums):
+@kernel
+def _forward_shares(thread, threads, x, w, width, sums):
     shares, M, N = sums.shape
     K = w.shape[0]
-    for share in numba.prange(shares):
+    for share in range(thread, shares, threads):
         first, last = K * share // shares, K * (share + 1) // shares
         clear(sums, share * M * N, M * N)
         for k in range(first, last, TERMS):
             _add_terms(x, w, M, K, N, width, k, min(k + TERMS, last), sums, share * M * N)
 
 
-@kernel(parallel=True)
-def _rows_of_product(a, row_step, term_step, terms, b, zeros, y):
+@kernel
+def _rows_of_product(thread, threads, a, row_step, term_step, terms, b, zeros, y):
     """y[r, c] = Σ_t a[r·row_step + t·term_step] · b[t, c]; y has TALL rows at least."""
     rows, columns = y.shape
     tasks = max(1, rows // ROWS_PER_TASK)
-    for task in numba.prange(tasks):
+    for task in range(thread, tasks, threads):
         end = rows if task == tasks - 1 else (task + 1) * ROWS_PER_TASK
         for start in range(task * ROWS_PER_TASK, end, TALL):
             r = min(start, end - TALL)  # the last tile does some rows of its task once more
@@ -98,7 +98,7 @@ def forward(x, w):
     M, N = len(x), w.shape[1]
     x = _whole(x, SHORT)
     sums = np.empty((SHARES, len(x), N), x.dtype)
-    _forward_shares(x, w, len(_zeros(x.dtype)), sums)
+    threads.run(_forward_shares, x, w, len(_zeros(x.dtype)), sums)
     return sums.sum(axis=0)[:M]
 
 
@@ -106,7 +106,7 @@ def backward_weight(x, dy):
     """x (M, K)ᵀ @ dy (M, N)."""
     (M, K), N = x.shape, dy.shape[1]
     dw = np.empty((K, N), x.dtype)
-    _rows_of_product(x, 1, K, M, dy, _zeros(x.dtype), dw)
+    threads.run(_rows_of_product, x, 1, K, M, dy, _zeros(x.dtype), dw)
     return dw
 
 
@@ -116,5 +116,5 @@ def backward_input(dy, w):
     zeros = _zeros(dy.dtype)
     columns = np.ascontiguousarray(_whole(dy, len(zeros)).T)  # (N, M, made up to whole vectors)
     dx = np.empty((K, columns.shape[1]), dy.dtype)
-    _rows_of_product(w, N, 1, N, columns, zeros, dx)
+    threads.run(_rows_of_product, w, N, 1, N, columns, zeros, dx)
     return np.ascontiguousarray(dx.T[: len(dy)])

@@ -21,9 +21,9 @@ The input gradient is a convolution too, and runs on this file: see `input_gradi
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
@@ -203,45 +203,41 @@ def _convolve_block(
 
 
 @kernel
-def _fill_panel(w, shape, start, steps, g, number, panel):
-    """Copy the weights of one panel of output channels, and zeros where it reaches beyond them."""
+def _fill_panels(w, shape, start, steps, panels):
+    """Copy the weights, and zeros where a panel reaches beyond the last output channel."""
     P, Q, R, C, groups, outputs = shape
-    width = panel.shape[1]
-    L = lanes(panel)
-    start += g * steps[4] + number * width * steps[5]
-    n_columns = min(width, outputs - number * width)
+    width = panels.shape[3]
+    L = lanes(panels)
+    numbers = panels.reshape(-1)
     to = 0
-    for p in range(P):
-        for q in range(Q):
-            for r in range(R):
-                for c in range(C):
-                    at = start + p * steps[0] + q * steps[1] + r * steps[2] + c * steps[3]
-                    if n_columns == width and steps[5] == 1:
-                        for o in range(0, width, L):
-                            store(load(w, at + o, 0, 1, 1), panel, to + o, 0)
-                    else:
-                        clear(panel, to, width)
-                        for o in range(n_columns):
-                            panel[to // width, o] = w[at + o * steps[5]]
-                    to += width
+    for g in range(groups):
+        for first in range(0, outputs, width):
+            n_columns = min(width, outputs - first)
+            for term in range(P * Q * R * C):
+                p, q, r, c = term // (Q * R * C), term // (R * C) % Q, term // C % R, term % C
+                at = start + p * steps[0] + q * steps[1] + r * steps[2] + c * steps[3]
+                at += g * steps[4] + first * steps[5]
+                if n_columns == width and steps[5] == 1:
+                    for o in range(0, width, L):
+                        store(load(w, at + o, 0, 1, 1), numbers, to + o, 0)
+                else:
+                    clear(numbers, to, width)
+                    for o in range(n_columns):
+                        numbers[to + o] = w[at + o * steps[5]]
+                to += width
 
 
-@kernel(parallel=True)
+@kernel
 def _convolve(
-    x, x_shape, w, w_shape, start, steps, panels, bias, stride, before, dilation, kernel_size,
-    size, first, step, plan, y, y_shape,
+    thread, threads, x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
+    step, plan, y, y_shape,
 ):  # fmt: skip
-    groups, n_panels, _, width = panels.shape
-    for panel in numba.prange(groups * n_panels):
-        number = np.int64(panel)
-        g, number = number // n_panels, number % n_panels
-        _fill_panel(w, w_shape, start, steps, g, number, panels[g, number])
     tasks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
-    tasks *= -(-n_panels // plan.panels)
-    for task in numba.prange(tasks):
+    tasks *= -(-panels.shape[1] // plan.panels)
+    for task in range(thread, tasks, threads):
         _convolve_block(
             x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step,
-            plan, y, y_shape, np.int64(task),
+            plan, y, y_shape, task,
         )  # fmt: skip
 
 
@@ -312,8 +308,8 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     panels = aligned_empty((groups, _ceil(outputs, width), math.prod(K) * C, width), x.dtype)
     bias = _bias_panels(b, groups, outputs, width, x.dtype)
     numbers, start, steps = flat_view(w)
-    _convolve(
-        x.reshape(-1), x.shape, numbers, w.shape, start, steps, panels, bias, tuple(stride),
-        tuple(before), tuple(dilation), tuple(K), size, tuple(first), tuple(step), plan,
-        y.reshape(-1), y.shape,
+    _fill_panels(numbers, w.shape, start, steps, panels)
+    threads.run(
+        _convolve, x.reshape(-1), x.shape, panels, bias, tuple(stride), tuple(before),
+        tuple(dilation), tuple(K), size, tuple(first), tuple(step), plan, y.reshape(-1), y.shape,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from nn.kernels import (
     pooling,
     special,
     spread,
+    threads,
     weight_gradient,
     winograd,
     winograd_gradient,
@@ -88,7 +89,7 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     elif kind == "winograd":
         winograd.convolve(x, w, b, before, dilation[1:], y3)
     elif kind == "loops":
-        loops.conv_forward(x, w, b, stride, before, dilation, groups, y3)
+        threads.run(loops.conv_forward, x, w, b, stride, before, dilation, groups, y3)
     else:
         x, stride = _thinned(x, w.shape, stride, before)
         x, y3 = _flattened(w.shape, stride, x, y3)
@@ -121,7 +122,7 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         spread.backward_input(dy, w, stride, before, dilation, _3d(dx))
     elif kind == "loops":
         dx = np.empty((N, *input_size, C_in), dy.dtype)
-        loops.conv_backward_input(dy, w, stride, before, dilation, groups, _3d(dx))
+        threads.run(loops.conv_backward_input, dy, w, stride, before, dilation, groups, _3d(dx))
     else:
         # With a stride there may be inputs that no tap meets.
         empty = aligned_empty if max(stride) == 1 else aligned_zeros
@@ -151,7 +152,7 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
         dw = winograd_gradient.backward_weight(dy, x, K[0], before, dilation[1:])
     elif kind == "loops":
         shares = np.zeros((LOOP_SHARES, *K, C, C_out), x.dtype)
-        loops.conv_backward_weight(dy, x, stride, before, dilation, groups, shares)
+        threads.run(loops.conv_backward_weight, dy, x, stride, before, dilation, groups, shares)
         dw = shares.sum(axis=0)
     else:
         x, stride = _thinned(x, K, stride, before)

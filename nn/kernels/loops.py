@@ -15,8 +15,6 @@ order. How many there are is fixed, whatever the number of threads; so are the b
 result.
 """
 
-import numba
-
 from nn.kernels.jit import kernel
 
 
@@ -61,11 +59,11 @@ def _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, row):
                         _add_scaled(row[o, d : d + outputs], x[n, i, j, k, c], weights)
 
 
-@kernel(parallel=True)
-def conv_forward(x, w, b, stride, before, dilation, groups, y):
+@kernel
+def conv_forward(thread, threads, x, w, b, stride, before, dilation, groups, y):
     """y(o) = Σ_p x(o·stride + p·dilation − before) @ w(p) + b, for all axes of o and p."""
     N, T_out, H_out = y.shape[:3]
-    for row in numba.prange(N * T_out * H_out):
+    for row in range(thread, N * T_out * H_out, threads):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
         _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, y[n, t, h])
 
@@ -97,11 +95,11 @@ def _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, row):
                         row[k, c] += _dot(out[d : d + outputs], weights)
 
 
-@kernel(parallel=True)
-def conv_backward_input(dy, w, stride, before, dilation, groups, dx):
+@kernel
+def conv_backward_input(thread, threads, dy, w, stride, before, dilation, groups, dx):
     """dx(i) = Σ_p dy(o) @ w(p)ᵀ, over the taps p with o·stride + p·dilation − before = i."""
     N, T, H = dx.shape[:3]
-    for row in numba.prange(N * T * H):
+    for row in range(thread, N * T * H, threads):
         n, i, j = row // (T * H), row // H % T, row % H
         _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, dx[n, i, j])
 
@@ -130,13 +128,13 @@ def _backward_weight_row(row, x, stride, before, dilation, groups, n, t, h, dw):
                         _add_scaled(sums, x[n, i, j, k, c], row[o, d : d + outputs])
 
 
-@kernel(parallel=True)
-def conv_backward_weight(dy, x, stride, before, dilation, groups, shares):
+@kernel
+def conv_backward_weight(thread, threads, dy, x, stride, before, dilation, groups, shares):
     """dw(p) = Σ_o x(o·stride + p·dilation − before)ᵀ @ dy(o), as shares (n, *K, C_in // groups,
     C_out) that are still to be added up."""
     N, T_out, H_out = dy.shape[:3]
     rows, n_shares = N * T_out * H_out, len(shares)
-    for share in numba.prange(n_shares):
+    for share in range(thread, n_shares, threads):
         for row in range(share * rows // n_shares, (share + 1) * rows // n_shares):
             n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
             _backward_weight_row(

@@ -15,9 +15,9 @@ some rows of dx and takes every row of dy that reaches them, so no two tasks add
 
 import math
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.direct import multiply_row
@@ -89,13 +89,14 @@ def _input_rows(dy, dy_shape, panels, stride, before, dilation, kernel_size, dx,
         copy(dx, to, rows, ((j - j0) * columns + before[2]) * C, W * C)
 
 
-@kernel(parallel=True)
-def _backward_input(dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape):
+@kernel
+def _backward_input(
+    thread, threads, dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape
+):  # fmt: skip
     N, T, H, W, C = dx_shape
-    for task in numba.prange(N * T * -(-H // ROWS)):
+    for task in range(thread, N * T * -(-H // ROWS), threads):
         _input_rows(
-            dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape,
-            np.int64(task),
+            dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape, task
         )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def backward_input(dy, w, stride, before, dilation, dx):
     panels[..., Q * R * C :] = 0
     panels[..., : Q * R * C] = w.reshape(P, Q * R * C, C_out).swapaxes(1, 2)
     panels = np.ascontiguousarray(panels.reshape(P, C_out, n_panels, width).swapaxes(1, 2))
-    _backward_input(
-        dy.reshape(-1), dy.shape, panels, tuple(stride), tuple(before), tuple(dilation),
-        (P, Q, R), dx.reshape(-1), dx.shape,
+    threads.run(
+        _backward_input, dy.reshape(-1), dy.shape, panels, tuple(stride), tuple(before),
+        tuple(dilation), (P, Q, R), dx.reshape(-1), dx.shape,
     )  # fmt: skip

@@ -20,9 +20,9 @@ the number of threads, so neither does any bit of the result.
 
 import math
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
@@ -182,22 +182,25 @@ def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
             _add(dw[first : first + n_columns], sums[share, panel, at, :n_columns])
 
 
-@kernel(parallel=True)
+@kernel
 def _backward_weight(
-    dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows, padded_rows,
-    choice, at_once, sums, dw,
+    thread, threads, dy, x, kernel_size, stride, before, dilation, groups, block, offsets,
+    strip_rows, padded_rows, choice, at_once, sums,
 ):  # fmt: skip
     n_shares, n_panels = sums.shape[:2]
     splits = -(-n_panels // at_once)
-    for task in numba.prange(n_shares * splits):
+    for task in range(thread, n_shares * splits, threads):
         share, panel = task // splits, task % splits * at_once
-        panels = (np.int64(panel), np.int64(min(panel + at_once, n_panels)))
         _add_share(
             dy, x, kernel_size, stride, before, dilation, groups, block, offsets, strip_rows,
-            padded_rows, choice, np.int64(share), n_shares, panels, sums,
+            padded_rows, choice, share, n_shares, (panel, min(panel + at_once, n_panels)), sums,
         )  # fmt: skip
-    for row in numba.prange(len(dw)):
-        _add_up(sums, strip_rows, padded_rows, groups, np.int64(row), dw[row])
+
+
+@kernel
+def _add_up_all(thread, threads, sums, strip_rows, padded_rows, groups, dw):
+    for row in range(thread, len(dw), threads):
+        _add_up(sums, strip_rows, padded_rows, groups, row, dw[row])
 
 
 # ---- what is settled before it runs -----------------------------------------------------
@@ -270,8 +273,9 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     )
     shares = min(blocks, math.ceil(TASKS / splits))
     sums = aligned_zeros((shares, groups * panels, len(offsets) * padded_rows, width), x.dtype)
-    _backward_weight(
-        dy, x, tuple(kernel_size), stride, before, dilation, groups, block, offsets, strip_rows,
-        padded_rows, choice, at_once, sums, dw,
+    threads.run(
+        _backward_weight, dy, x, tuple(kernel_size), stride, before, dilation, groups, block,
+        offsets, strip_rows, padded_rows, choice, at_once, sums,
     )  # fmt: skip
+    threads.run(_add_up_all, sums, strip_rows, padded_rows, groups, dw)
     return dw.reshape(*kernel_size, C, C_out)

@@ -32,9 +32,9 @@ direct convolution; `tests/nn/test_winograd.py` bounds it.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
@@ -92,7 +92,6 @@ class Plan(NamedTuple):
     dilation_wide: int
     at_once: int  # places in a task, each in all frames
     tall: bool  # which register tile
-    threads: int
 
 
 @kernel
@@ -299,32 +298,28 @@ def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shap
                                 copy(y, place, part, (row * 4 + column) * L, min(L, C - o))
 
 
-@kernel(parallel=True)
-def _convolve(x, x_shape, w, start, steps, P, bias, before, plan, U, scratch, y, y_shape):
-    N, T, H, W, C = x_shape
-    N, T_out, H_out, W_out, O = y_shape
-    L = lanes(x)
-    panels = -(-O // (2 * L))
-    u_step = scratch[2]
-    for panel in numba.prange(panels):
-        _transform_kernels(
-            w, start, steps, P, C, O, np.int64(panel), U, panel * POINTS * u_step, u_step
-        )
+@kernel
+def _transform_all_kernels(thread, threads, w, start, steps, P, C, O, U, u_step):
+    for panel in range(thread, -(-O // (2 * lanes(U))), threads):
+        _transform_kernels(w, start, steps, P, C, O, panel, U, panel * POINTS * u_step, u_step)
 
-    n_tasks = -(-count_places(N, plan) // plan.at_once)
-    for thread in numba.prange(plan.threads):
-        V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
-        # The last tile of rows reads beyond V: zeros there, as arithmetic on what happens to lie
-        # in fresh memory can be slow.
-        used = -(-C // CHUNK) * (T_out + P - 1) * plan.at_once * CHUNK
-        for point in range(POINTS):
-            clear(V, point * scratch[0] + used, scratch[0] - used)
-        M = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
-        for task in range(np.int64(thread), n_tasks, plan.threads):
-            _convolve_places(
-                x, x_shape, P, bias, before, plan, U, u_step, V, scratch[0], M, scratch[1],
-                task * plan.at_once, y, y_shape,
-            )  # fmt: skip
+
+@kernel
+def _convolve(thread, threads, x, x_shape, P, bias, before, plan, U, scratch, y, y_shape):
+    v_step, m_step, u_step = scratch
+    V = aligned(np.empty(v_step * POINTS + ALIGNMENT, x.dtype))
+    M = aligned(np.empty(m_step * POINTS + ALIGNMENT, x.dtype))
+    # The last tile of rows reads beyond V: zeros there, as arithmetic on what happens to lie
+    # in fresh memory can be slow.
+    used = -(-x_shape[4] // CHUNK) * (y_shape[1] + P - 1) * plan.at_once * CHUNK
+    for point in range(POINTS):
+        clear(V, point * v_step + used, v_step - used)
+    n_tasks = -(-count_places(x_shape[0], plan) // plan.at_once)
+    for task in range(thread, n_tasks, threads):
+        _convolve_places(
+            x, x_shape, P, bias, before, plan, U, u_step, V, v_step, M, m_step,
+            task * plan.at_once, y, y_shape,
+        )  # fmt: skip
 
 
 @kernel
@@ -372,7 +367,7 @@ def make_plan(N, frames, H, W, C, dilation, itemsize, rows=None):
     rows = rows or max(2 * TALL, SCRATCH_BYTES // (POINTS * C * itemsize))
     at_once = _ceil(places, _ceil(places, max(1, rows // frames)))
     tall = _ceil(at_once * frames, TALL) * TALL <= 1.02 * _ceil(at_once * frames, SHORT) * SHORT
-    return Plan(high, wide, *dilation, at_once, tall, numba.get_num_threads())
+    return Plan(high, wide, *dilation, at_once, tall)
 
 
 def convolve(x, w, b, before, dilation, y, rows=None):
@@ -398,7 +393,8 @@ def convolve(x, w, b, before, dilation, y, rows=None):
     m = (T_out * plan.at_once + TALL) * 2 * L
     scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
     numbers, start, steps = flat_view(w)
-    _convolve(
-        x.reshape(-1), x.shape, numbers, start, steps, P, bias, tuple(before), plan, U, scratch,
+    threads.run(_transform_all_kernels, numbers, start, steps, P, C, C_out, U, u_step)
+    threads.run(
+        _convolve, x.reshape(-1), x.shape, P, bias, tuple(before), plan, U, scratch,
         y.reshape(-1), y.shape,
     )  # fmt: skip

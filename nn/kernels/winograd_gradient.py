@@ -20,9 +20,9 @@ added in order. So the number of threads changes no bit of the result.
 
 import math
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import ALIGNMENT, aligned
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
@@ -219,26 +219,26 @@ def _add_share(
     _write_taps(dU, size, width, c0, o0, dw, x_shape[4], dy_shape[4])
 
 
-@kernel(parallel=True)
-def _backward_weight(x, x_shape, before, dy, dy_shape, P, plan, blocks, width, scratch, shares):
+@kernel
+def _backward_weight(
+    thread, threads, x, x_shape, before, dy, dy_shape, P, plan, blocks, width, scratch, shares
+):  # fmt: skip
     C, O = x_shape[4], dy_shape[4]
     c_task, o_task = blocks
     c_blocks, o_blocks, n_shares = -(-C // c_task), -(-O // o_task), len(shares)
     places = count_places(x_shape[0], plan)
-    n_tasks = n_shares * c_blocks * o_blocks
-    for thread in numba.prange(plan.threads):
-        V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
-        E = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
-        dU = aligned(np.empty(scratch[2] + ALIGNMENT, x.dtype))
-        for task in range(np.int64(thread), n_tasks, plan.threads):
-            share = task // (c_blocks * o_blocks)
-            c, o = task // o_blocks % c_blocks * c_task, task % o_blocks * o_task
-            _add_share(
-                x, x_shape, before, dy, dy_shape, P, plan,
-                (share * places // n_shares, (share + 1) * places // n_shares),
-                (c, min(C, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
-                shares[share],
-            )  # fmt: skip
+    V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
+    E = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
+    dU = aligned(np.empty(scratch[2] + ALIGNMENT, x.dtype))
+    for task in range(thread, n_shares * c_blocks * o_blocks, threads):
+        share = task // (c_blocks * o_blocks)
+        c, o = task // o_blocks % c_blocks * c_task, task % o_blocks * o_task
+        _add_share(
+            x, x_shape, before, dy, dy_shape, P, plan,
+            (share * places // n_shares, (share + 1) * places // n_shares),
+            (c, min(C, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
+            shares[share],
+        )  # fmt: skip
 
 
 # ---- what is settled before it runs -----------------------------------------------------
@@ -258,7 +258,7 @@ def backward_weight(dy, x, P, before, dilation, rows=ROWS, channels=CHANNELS, ta
     c_task = _evenly(C, channels if P == 1 else max(CHUNK, channels // 2), CHUNK)
     o_task = _evenly(C_out, channels, width)
     high, wide = (math.ceil(math.ceil(n / d) / 4) for n, d in zip((H, W), dilation, strict=True))
-    plan = Plan(high, wide, *dilation, 1, False, numba.get_num_threads())
+    plan = Plan(high, wide, *dilation, 1, False)
     places = N * high * wide * dilation[0] * dilation[1]
     pairs = math.ceil(C / c_task) * math.ceil(C_out / o_task)
     at_once = max(1, min(places, rows // T))
@@ -271,8 +271,8 @@ def backward_weight(dy, x, P, before, dilation, rows=ROWS, channels=CHANNELS, ta
         POINTS * P * panels * width * chunks * CHUNK,
     )
     shares = np.empty((n_shares, P * 9 * C * C_out), x.dtype)
-    _backward_weight(
-        x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, P, plan,
+    threads.run(
+        _backward_weight, x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, P, plan,
         (c_task, o_task), width, scratch, shares,
     )  # fmt: skip
     dw = shares[0] if n_shares == 1 else shares.sum(axis=0)
