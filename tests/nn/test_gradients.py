@@ -9,7 +9,7 @@ import nn
 from nn.gradcheck import __main__ as command
 from nn.gradcheck.cases import CASES, Case
 
-KERNELS = ("reference", "fast")
+KERNELS = ("reference", "fast", "winograd")
 few = hypothesis.settings(
     max_examples=20,
     deadline=None,

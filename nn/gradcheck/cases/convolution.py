@@ -27,12 +27,15 @@ def _cases():
                 (2, 5, 7, 4),
             ),
             case(lambda rng: conv2(4, 4, 3, padding=1, groups=4, rng=rng), (2, 4, 5, 4)),
+            case(lambda rng: conv2(3, 4, 3, padding=1, rng=rng), (2, 5, 6, 3)),
+            case(lambda rng: conv2(2, 3, 3, padding=2, dilation=(1, 2), rng=rng), (1, 6, 5, 2)),
             case(
                 lambda rng: conv2(2, 3, (2, 4), padding="same", bias=False, rng=rng), (1, 5, 3, 2)
             ),
         ],
         "Conv3d": [
             case(lambda rng: conv3(2, 3, (1, 2, 3), rng=rng), (2, 3, 4, 5, 2)),
+            case(lambda rng: conv3(2, 3, (2, 3, 3), padding=1, rng=rng), (1, 3, 4, 5, 2)),
             case(
                 lambda rng: conv3(2, 3, (3, 2, 3), stride=(1, 2, 2), padding=(1, 0, 2), rng=rng),
                 (1, 4, 5, 6, 2),
