@@ -25,7 +25,8 @@ from nn.kernels import (
     winograd_gradient,
 )
 from nn.kernels.aligned import aligned_empty, aligned_zeros
-from nn.kernels.reference import output_size
+from nn.kernels.channels import narrowed, widened
+from nn.kernels.reference import output_size, winner_dtype
 
 PLAIN = ["C", "ALIGNED", "WRITEABLE"]  # (Numba compiles anew for read-only arrays)
 LOOP_SHARES = 32  # the sums into which `loops` and `depthwise` divide the weight gradient
@@ -216,43 +217,50 @@ def _flattened(kernel_size, stride, x, y):
 def max_pool_forward(x, kernel_size, stride, padding):
     """See `reference.max_pool_forward`."""
     (x,) = _prepared(x)
-    y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
-    winner = np.empty(y.shape, np.int32)
-    window = _3d_window(kernel_size, stride)
-    pooling.max_forward(_3d(x), *window, _before(padding), _3d(y), _3d(winner))
+    winner_type = winner_dtype(kernel_size)
+    y, winner = _pool_forward(x, kernel_size, stride, padding, winner_type, True)
     return y, winner
 
 
 def max_pool_backward(dy, winner, input_size, kernel_size, stride, padding):
     """See `reference.max_pool_backward`."""
     _expect_shape("winner", winner, dy.shape)
-    winner = np.require(winner, np.int32, PLAIN)
+    winner = np.require(winner, winner_dtype(kernel_size), PLAIN)
     return _pool_backward(dy, winner, input_size, kernel_size, stride, padding, True)
 
 
 def avg_pool_forward(x, kernel_size, stride, padding):
     """See `reference.avg_pool_forward`."""
     (x,) = _prepared(x)
-    y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
-    window = _3d_window(kernel_size, stride)
-    pooling.average_forward(_3d(x), *window, _before(padding), _3d(y))
-    return y
+    return _pool_forward(x, kernel_size, stride, padding, np.uint8, False)[0]
 
 
 def avg_pool_backward(dy, input_size, kernel_size, stride, padding):
     """See `reference.avg_pool_backward`."""
-    nobody = np.zeros((0,) * dy.ndim, np.int32)
+    nobody = np.zeros((0,) * dy.ndim, np.uint8)
     return _pool_backward(dy, nobody, input_size, kernel_size, stride, padding, False)
+
+
+def _pool_forward(x, kernel_size, stride, padding, winner_type, is_max):
+    C = x.shape[-1]
+    x = widened(x)
+    y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
+    winner = aligned_empty(y.shape if is_max else (0,) * y.ndim, winner_type)
+    window = _3d_window(kernel_size, stride)
+    pooling.forward(_3d(x), *window, _before(padding), _3d(y), _3d(winner), is_max)
+    return narrowed(y, C), narrowed(winner, C)
 
 
 def _pool_backward(dy, winner, input_size, kernel_size, stride, padding, is_max):
     (dy,) = _prepared(dy)
-    shape = (len(dy), *input_size, dy.shape[-1])
+    C = dy.shape[-1]
+    shape = (len(dy), *input_size, C)
     _expect_shape("dy", dy, _pooled_shape(shape, kernel_size, stride, padding))
-    dx = aligned_empty(shape, dy.dtype)
+    dy, winner = widened(dy), widened(winner, dy.dtype) if is_max else winner
+    dx = aligned_empty((*shape[:-1], dy.shape[-1]), dy.dtype)
     window = _3d_window(kernel_size, stride)
     pooling.backward(_3d(dy), _3d(winner), *window, _before(padding), _3d(dx), is_max)
-    return dx
+    return narrowed(dx, C)
 
 
 def _pooled_shape(shape, kernel_size, stride, padding):

@@ -1,140 +1,128 @@
-"""Max and average pooling as compiled loops, one row per task, in the letters of `loops`.
+"""Max and average pooling on vectors of channels, one row per task, in the letters of `loops`.
 
-Backward asks of each *input* which windows it lies in and collects from them. So windows may
-overlap, and still every task writes only its own row.
+A vector of the channels of one output stays in its register while the taps of its window are
+looked at, and is stored once. So is a vector of dx: backward asks of each *input* which windows
+it lies in and collects from them. Windows may overlap, and still every task writes only its own
+row, and each place of it once.
+
+There must be at least one vector of channels. Where they are not a multiple of one, the last
+vector begins earlier and does some channels again.
 """
 
 import numba
+import numpy as np
 
 from nn.kernels.jit import kernel
-from nn.kernels.tile import clear
-from nn.kernels.window import outputs_inside
-
-
-@kernel(inline=True)
-def _add_scaled(out, values, factor):
-    for c in range(len(out)):
-        out[c] += values[c] * factor
-
-
-@kernel(inline=True)
-def _begin(best, winner, values, tap):
-    for c in range(len(best)):
-        best[c] = values[c]
-        winner[c] = tap
-
-
-@kernel(inline=True)
-def _keep_larger(best, winner, values, tap):
-    """The first of equals stays. A NaN, which is neither larger nor equal, wins and stays."""
-    for c in range(len(best)):
-        old, new = best[c], values[c]
-        better = (new > old) | ((new != new) & (old == old))
-        best[c] = new if better else old
-        winner[c] = tap if better else winner[c]
+from nn.kernels.tile import fill, keep_larger, lanes, load, store, store_whole, where_equal
+from nn.kernels.window import taps_inside, windows_over
 
 
 @kernel
-def _max_row(x, kernel_size, stride, before, n, t, h, row, winner):
+def _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at):
+    """One row of y, which begins at `at`. The first tap inside the input is the best so far:
+    padding never wins."""
     N, T, H, W, C = x.shape
     P, Q, R = kernel_size
-    for o in range(len(row)):
-        first = True  # the first tap inside the input: padding never wins
-        for p in range(P):
-            i = t * stride[0] + p - before[0]
-            for q in range(Q):
-                j = h * stride[1] + q - before[1]
-                if i < 0 or i >= T or j < 0 or j >= H:
-                    continue
-                for r in range(R):
-                    k = o * stride[2] + r - before[2]
-                    if k < 0 or k >= W:
-                        continue
-                    tap = (p * Q + q) * R + r
-                    if first:
-                        _begin(row[o], winner[o], x[n, i, j, k], tap)
-                        first = False
-                    else:
-                        _keep_larger(row[o], winner[o], x[n, i, j, k], tap)
-
-
-@kernel(parallel=True)
-def max_forward(x, kernel_size, stride, before, y, winner):
-    """y(o) = max_p x(o·stride + p − before), and which tap p it was."""
-    N, T_out, H_out = y.shape[:3]
-    for row in numba.prange(N * T_out * H_out):
-        n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        _max_row(x, kernel_size, stride, before, n, t, h, y[n, t, h], winner[n, t, h])
+    i, j = t * stride[0] - before[0], h * stride[1] - before[1]
+    p0, p1 = taps_inside(i, P, 1, T)
+    q0, q1 = taps_inside(j, Q, 1, H)
+    corner = ((n * T + i) * H + j) * W  # the place of the window's first tap, which may not exist
+    for o in range(y.shape[3]):
+        k = o * stride[2] - before[2]
+        r0, r1 = taps_inside(k, R, 1, W)
+        for start in range(0, C, lanes(x)):
+            c = min(start, C - lanes(x))
+            place = corner + (p0 * H + q0) * W + k + r0
+            best = load(x, place * C + c, 0, 1, 1)
+            who = fill(x, (p0 * Q + q0) * R + r0, 1, 1)
+            for p in range(p0, p1):
+                for q in range(q0, q1):
+                    place = corner + (p * H + q) * W + k
+                    for r in range(r0, r1):
+                        new = load(x, (place + r) * C + c, 0, 1, 1)
+                        tap = fill(x, (p * Q + q) * R + r, 1, 1)
+                        who = keep_larger(best, new, who, tap)
+                        best = keep_larger(best, new, best, new)
+            store(best, y, at + c, 0)
+            store_whole(who, winner, at + c)
+        at += C
 
 
 @kernel
-def _average_row(x, kernel_size, stride, before, n, t, h, row):
+def _average_row(x, kernel_size, stride, before, n, t, h, y, at):
+    """One row of y, which begins at `at`."""
     N, T, H, W, C = x.shape
     P, Q, R = kernel_size
     share = x.dtype.type(1 / (P * Q * R))
-    clear(row, 0, row.size)
-    for p in range(P):
-        i = t * stride[0] + p - before[0]
-        for q in range(Q):
-            j = h * stride[1] + q - before[1]
-            if i < 0 or i >= T or j < 0 or j >= H:
-                continue
-            inputs = x[n, i, j]  # (W, C)
-            for r in range(R):
-                shift = r - before[2]
-                first, last = outputs_inside(W, len(row), stride[2], shift)
-                for o in range(first, last):
-                    _add_scaled(row[o], inputs[o * stride[2] + shift], share)
+    i, j = t * stride[0] - before[0], h * stride[1] - before[1]
+    p0, p1 = taps_inside(i, P, 1, T)
+    q0, q1 = taps_inside(j, Q, 1, H)
+    corner = ((n * T + i) * H + j) * W
+    for o in range(y.shape[3]):
+        k = o * stride[2] - before[2]
+        r0, r1 = taps_inside(k, R, 1, W)
+        for start in range(0, C, lanes(x)):
+            c = min(start, C - lanes(x))
+            total = fill(x, 0, 1, 1)
+            for p in range(p0, p1):
+                for q in range(q0, q1):
+                    place = corner + (p * H + q) * W + k
+                    for r in range(r0, r1):
+                        total = total + load(x, (place + r) * C + c, 0, 1, 1)
+            store(total * share, y, at + c, 0)
+        at += C
 
 
 @kernel(parallel=True)
-def average_forward(x, kernel_size, stride, before, y):
-    """y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before)."""
-    N, T_out, H_out = y.shape[:3]
+def forward(x, kernel_size, stride, before, y, winner, is_max):
+    """Max: y(o) = max_p x(o·stride + p − before), and in `winner` which tap p it was.
+    Average: y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before); `winner` is left alone."""
+    N, T_out, H_out, W_out, C = y.shape
     for row in numba.prange(N * T_out * H_out):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        _average_row(x, kernel_size, stride, before, n, t, h, y[n, t, h])
-
-
-@kernel(inline=True)
-def _add_won(out, values, winner, tap):
-    for c in range(len(out)):
-        out[c] += values[c] if winner[c] == tap else 0
+        at = np.int64(row) * W_out * C
+        if is_max:
+            _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at)
+        else:
+            _average_row(x, kernel_size, stride, before, n, t, h, y, at)
 
 
 @kernel
-def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, row, is_max):
+def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max):
+    """One row of dx, which begins at `at`."""
     N, T_out, H_out, W_out, C = dy.shape
     P, Q, R = kernel_size
     share = dy.dtype.type(1 / (P * Q * R))
-    clear(row, 0, row.size)
-    for p in range(P):
-        t = i + before[0] - p
-        if t < 0 or t % stride[0] or t // stride[0] >= T_out:
-            continue
-        for q in range(Q):
-            h = j + before[1] - q
-            if h < 0 or h % stride[1] or h // stride[1] >= H_out:
-                continue
-            outputs = dy[n, t // stride[0], h // stride[1]]  # (W_out, C)
-            for r in range(R):
-                shift = r - before[2]
-                first, last = outputs_inside(len(row), W_out, stride[2], shift)
-                if is_max:
-                    tap = (p * Q + q) * R + r
-                    winners = winner[n, t // stride[0], h // stride[1]]
-                    for o in range(first, last):
-                        _add_won(row[o * stride[2] + shift], outputs[o], winners[o], tap)
-                else:
-                    for o in range(first, last):
-                        _add_scaled(row[o * stride[2] + shift], outputs[o], share)
+    i, j = i + before[0], j + before[1]
+    t0, t1 = windows_over(i, P, stride[0], T_out)
+    h0, h1 = windows_over(j, Q, stride[1], H_out)
+    for k in range(before[2], before[2] + dx.shape[3]):
+        o0, o1 = windows_over(k, R, stride[2], W_out)
+        for start in range(0, C, lanes(dy)):
+            c = min(start, C - lanes(dy))
+            total = fill(dy, 0, 1, 1)
+            for t in range(t0, t1):
+                for h in range(h0, h1):
+                    place = ((n * T_out + t) * H_out + h) * W_out
+                    tap = ((i - t * stride[0]) * Q + j - h * stride[1]) * R + k
+                    for o in range(o0, o1):
+                        values = load(dy, (place + o) * C + c, 0, 1, 1)
+                        if is_max:
+                            number = tap - o * stride[2]
+                            values = where_equal(values, winner, (place + o) * C + c, number)
+                        total = total + values
+            if not is_max:
+                total = total * share
+            store(total, dx, at + c, 0)
+        at += C
 
 
 @kernel(parallel=True)
 def backward(dy, winner, kernel_size, stride, before, dx, is_max):
     """dx(i) = Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
     share of each (average, which ignores `winner`)."""
-    N, T, H = dx.shape[:3]
+    N, T, H, W, C = dx.shape
     for row in numba.prange(N * T * H):
         n, i, j = row // (T * H), row // H % T, row % H
-        _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx[n, i, j], is_max)
+        at = np.int64(row) * W * C
+        _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)

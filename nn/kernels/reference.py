@@ -143,11 +143,17 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
 # ---- pooling ----------------------------------------------------------------------------
 
 
+def winner_dtype(kernel_size):
+    """The smallest integers that can number the taps of a window: one byte up to 256 of them."""
+    return np.min_scalar_type(math.prod(kernel_size) - 1)
+
+
 def max_pool_forward(x, kernel_size, stride, padding):
     """Max pooling (article §3.1.2): y(i, j) = max_p max_q x(i·stride + p, j·stride + q).
 
     x (N, *S, C) → y (N, *S_out, C) and `winner`, of the same shape: which tap of the window
-    won, counted row-major (int32). The first wins a tie, padding never wins, NaN always does.
+    won, counted row-major (see `winner_dtype`). The first wins a tie, padding never wins, NaN
+    always does.
     """
     dilation = (1,) * len(kernel_size)
     out_size = output_size(x.shape[1:-1], kernel_size, stride, padding, dilation)
@@ -157,7 +163,7 @@ def max_pool_forward(x, kernel_size, stride, padding):
     winner = np.stack([rank[window] for _, window in windows]).argmax(axis=0)  # (N, *S_out, C)
     values = np.stack([x[window] for _, window in windows])
     y = np.take_along_axis(values, winner[None], axis=0)[0]
-    return y, winner.astype(np.int32)
+    return y, winner.astype(winner_dtype(kernel_size))
 
 
 def max_pool_backward(dy, winner, input_size, kernel_size, stride, padding):

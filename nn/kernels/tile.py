@@ -20,7 +20,8 @@ order, and test nothing. That is for those who call them. Compile-time numbers (
 must be constants where they are called.
 
 Tiles of one size can also be added, subtracted and multiplied, number by number, and multiplied
-by one number: `(a - b) * 0.5` is one instruction for each vector and operation.
+by one number: `(a - b) * 0.5` is one instruction for each vector and operation. `keep_larger`,
+`store_whole` and `where_equal` are for max pooling, which remembers who won.
 """
 
 import operator
@@ -187,6 +188,79 @@ def _elementwise(operation, instruction):
 _elementwise(operator.add, "fadd")
 _elementwise(operator.sub, "fsub")
 _elementwise(operator.mul, "fmul")
+
+
+@intrinsic(prefer_literal=True)
+def fill(typing_context, array, number, rows, vectors):
+    """A tile of numbers of the array's type, all of them `number`."""
+    tile = Tile(array.dtype, rows.literal_value, vectors.literal_value)
+
+    def codegen(context, builder, signature, args):
+        value = context.get_value_type(tile)(ir.Undefined)
+        number = context.cast(builder, args[1], signature.args[1], tile.dtype)
+        number = _spread(builder, number, value.type.element)
+        for i in range(tile.rows * tile.vectors):
+            value = builder.insert_value(value, number, i)
+        return value
+
+    return tile(array, number, rows, vectors), codegen
+
+
+@intrinsic
+def keep_larger(typing_context, old, new, a, b):
+    """`b` where `new` is larger than `old`, `a` elsewhere. All four are tiles of one size.
+
+    Of equals the old one stays. A NaN counts as larger than all numbers, but not than a NaN.
+    """
+
+    def codegen(context, builder, signature, args):
+        old, new, a, b = args
+        for i in range(signature.return_type.rows * signature.return_type.vectors):
+            before, after = builder.extract_value(old, i), builder.extract_value(new, i)
+            larger = builder.fcmp_unordered(">", after, before)  # true for a NaN
+            larger = builder.and_(larger, builder.fcmp_ordered("ord", before, before))
+            kept, taken = builder.extract_value(a, i), builder.extract_value(b, i)
+            a = builder.insert_value(a, builder.select(larger, taken, kept), i)
+        return a
+
+    return old(old, new, a, b), codegen
+
+
+@intrinsic
+def store_whole(typing_context, tile, array, offset):
+    """Write a tile of one row, which holds whole numbers, into an array of unsigned integers."""
+
+    def codegen(context, builder, signature, args):
+        value, array, offset = args
+        pointer = _pointer(context, builder, signature.args[1], array, offset)
+        vector = ir.VectorType(pointer.type.pointee, tile.lanes)
+        for v, at in enumerate(_vectors_at(builder, pointer, vector, tile.vectors)):
+            whole = builder.fptoui(builder.extract_value(value, v), vector)
+            builder.store(whole, at, align=signature.args[1].dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(tile, array, types.intp), codegen
+
+
+@intrinsic
+def where_equal(typing_context, tile, array, offset, number):
+    """Of a tile of one row the places where array[offset:] equals `number`, zero elsewhere."""
+
+    def codegen(context, builder, signature, args):
+        value, array, offset, number = args
+        pointer = _pointer(context, builder, signature.args[1], array, offset)
+        vector = ir.VectorType(pointer.type.pointee, tile.lanes)
+        number = context.cast(builder, number, types.intp, signature.args[1].dtype)
+        number = _spread(builder, number, vector)
+        zero = ir.Constant(value.type.element, None)
+        for v, at in enumerate(_vectors_at(builder, pointer, vector, tile.vectors)):
+            whole = builder.load(at, align=signature.args[1].dtype.bitwidth // 8)
+            equal = builder.icmp_unsigned("==", whole, number)
+            kept = builder.select(equal, builder.extract_value(value, v), zero)
+            value = builder.insert_value(value, kept, v)
+        return value
+
+    return tile(tile, array, types.intp, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
