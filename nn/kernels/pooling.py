@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from nn.kernels.jit import kernel
-from nn.kernels.tile import fill, keep_larger, lanes, load, store, store_whole, where_equal
+from nn.kernels.tile import clear, fill, keep_larger, lanes, load, store, store_whole, where_equal
 from nn.kernels.window import taps_inside, windows_over
 
 
@@ -88,7 +88,41 @@ def forward(x, kernel_size, stride, before, y, winner, is_max):
 
 
 @kernel
-def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max):
+def _apart_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max):
+    """One row of dx where windows do not overlap: each input lies in one at most."""
+    N, T_out, H_out, W_out, C = dy.shape
+    P, Q, R = kernel_size
+    share = dy.dtype.type(1 / (P * Q * R))
+    t, p = divmod(i + before[0], stride[0])
+    h, q = divmod(j + before[1], stride[1])
+    o, r = divmod(before[2], stride[2])
+    if t >= T_out or p >= P or h >= H_out or q >= Q:
+        clear(dx, at, dx.shape[3] * C)
+        return
+    place = (((n * T_out + t) * H_out + h) * W_out + o) * C
+    for _ in range(dx.shape[3]):
+        if o < W_out and r < R:
+            tap = (p * Q + q) * R + r
+            for start in range(0, C, lanes(dy)):
+                c = min(start, C - lanes(dy))
+                values = load(dy, place + c, 0, 1, 1)
+                if is_max:
+                    values = where_equal(values, winner, place + c, tap)
+                else:
+                    values = values * share
+                store(values, dx, at + c, 0)
+        else:
+            clear(dx, at, C)
+        at += C
+        r += 1
+        if r == stride[2]:
+            r = 0
+            o += 1
+            place += C
+
+
+@kernel
+def _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max):
     """One row of dx, which begins at `at`."""
     N, T_out, H_out, W_out, C = dy.shape
     P, Q, R = kernel_size
@@ -96,22 +130,34 @@ def _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_m
     i, j = i + before[0], j + before[1]
     t0, t1 = windows_over(i, P, stride[0], T_out)
     h0, h1 = windows_over(j, Q, stride[1], H_out)
+    # The windows of one input: their place in dy and the tap by which they meet it.
+    places, taps = np.empty(P * Q * R, np.int64), np.empty(P * Q * R, np.int64)
+    o0 = o1 = 0
     for k in range(before[2], before[2] + dx.shape[3]):
-        o0, o1 = windows_over(k, R, stride[2], W_out)
+        # As windows_over(k, R, stride[2], W_out), but counted on: a division takes too long here.
+        while o1 < W_out and o1 * stride[2] <= k:
+            o1 += 1
+        while o0 < o1 and o0 * stride[2] + R <= k:
+            o0 += 1
+        count = 0
+        for t in range(t0, t1):
+            for h in range(h0, h1):
+                for o in range(o0, o1):
+                    places[count] = (((n * T_out + t) * H_out + h) * W_out + o) * C
+                    p, q, r = i - t * stride[0], j - h * stride[1], k - o * stride[2]
+                    taps[count] = (p * Q + q) * R + r
+                    count += 1
         for start in range(0, C, lanes(dy)):
             c = min(start, C - lanes(dy))
             total = fill(dy, 0, 1, 1)
-            for t in range(t0, t1):
-                for h in range(h0, h1):
-                    place = ((n * T_out + t) * H_out + h) * W_out
-                    tap = ((i - t * stride[0]) * Q + j - h * stride[1]) * R + k
-                    for o in range(o0, o1):
-                        values = load(dy, (place + o) * C + c, 0, 1, 1)
-                        if is_max:
-                            number = tap - o * stride[2]
-                            values = where_equal(values, winner, (place + o) * C + c, number)
-                        total = total + values
-            if not is_max:
+            if is_max:
+                for window in range(count):
+                    place = places[window] + c
+                    values = load(dy, place, 0, 1, 1)
+                    total = total + where_equal(values, winner, place, taps[window])
+            else:
+                for window in range(count):
+                    total = total + load(dy, places[window] + c, 0, 1, 1)
                 total = total * share
             store(total, dx, at + c, 0)
         at += C
@@ -122,7 +168,13 @@ def backward(dy, winner, kernel_size, stride, before, dx, is_max):
     """dx(i) = Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
     share of each (average, which ignores `winner`)."""
     N, T, H, W, C = dx.shape
+    overlap = False
+    for axis in range(3):
+        overlap |= stride[axis] < kernel_size[axis]
     for row in numba.prange(N * T * H):
         n, i, j = row // (T * H), row // H % T, row % H
         at = np.int64(row) * W * C
-        _backward_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
+        if overlap:
+            _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
+        else:
+            _apart_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
