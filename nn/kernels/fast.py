@@ -85,8 +85,10 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     stride, dilation = _3d_window(stride, dilation)
     kind = _choose(N, S_out, K, stride, dilation, C, C_out, groups)
     if kind == "depthwise":
-        x = _repeated(x, C_out // C_in)
-        depthwise.forward(x, w[..., 0, :], b, stride, before, dilation, y3)
+        x, w, b = (widened(a) for a in (_repeated(x, C_out // C_in), w[..., 0, :], b))
+        y3 = widened(y3)
+        depthwise.convolve(x, w, b, stride, before, dilation, y3)
+        return narrowed(y3, C_out).reshape(y.shape)
     elif kind == "winograd":
         winograd.convolve(x, w, b, before, dilation[1:], y3)
     elif kind == "loops":
@@ -110,8 +112,10 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
     stride, dilation = _3d_window(stride, dilation)
     kind = _choose(N, input_size, K, stride, dilation, C, C_out, groups)
     if kind == "depthwise":
-        dx = np.empty((N, *input_size, C_out), dy.dtype)
-        depthwise.backward_input(dy, w[..., 0, :], stride, before, dilation, _3d(dx))
+        dy, w = widened(dy), widened(w[..., 0, :])
+        dx = aligned_empty((N, *input_size, dy.shape[-1]), dy.dtype)
+        depthwise.backward_input(dy, w, stride, before, dilation, _3d(dx))
+        dx = narrowed(dx, C_out)
         return dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
     if kind == "winograd":
         dx = aligned_empty((N, *input_size, C_in), dy.dtype)
@@ -145,10 +149,10 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
     K, stride, dilation = _3d_window(kernel_size, stride, dilation)
     kind = _choose(N, S_out, K, stride, dilation, C, C_out, groups)
     if kind == "depthwise":
-        shares = np.zeros((LOOP_SHARES, *K, C_out), x.dtype)
-        x = _repeated(x, C_out // C_in)
+        dy, x = widened(dy), widened(_repeated(x, C_out // C_in))
+        shares = aligned_empty((LOOP_SHARES, *K, x.shape[-1]), x.dtype)
         depthwise.backward_weight(dy, x, stride, before, dilation, shares)
-        dw = shares.sum(axis=0)
+        dw = narrowed(shares.sum(axis=0), C_out)
     elif kind == "winograd":
         dw = winograd_gradient.backward_weight(dy, x, K[0], before, dilation[1:])
     elif kind == "loops":

@@ -14,7 +14,7 @@ import math
 from nn.kernels.direct import convolve
 
 
-def _phases(size, K, stride, before, dilation):
+def phases(size, K, stride, before, dilation):
     """One axis: for each phase its first input, its taps, and `before` and dilation in o.
 
     Of the inputs i = first + m·stride, tap p meets the outputs o = m + shift(p), with
@@ -40,7 +40,7 @@ def backward_input(dy, w, stride, before, dilation, dx):
     must be zero where no tap meets an input, which happens when the stride exceeds the kernel.
     """
     axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
-    for phase in itertools.product(*(_phases(*axis) for axis in axes)):
+    for phase in itertools.product(*(phases(*axis) for axis in axes)):
         first, taps, before, dilation = zip(*phase, strict=True)
         part = w[taps].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
         convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)
