@@ -77,6 +77,15 @@ def _spread(builder, number, vector):
     return builder.shuffle_vector(number, undefined, first_lane)
 
 
+def _multiply_add(builder, tile):
+    """LLVM's a·b + c on vectors: fused where the CPU can, two instructions where it cannot."""
+    vector = ir.VectorType(LLVM_TYPES[tile.dtype], tile.lanes)
+    name = f"llvm.fmuladd.v{tile.lanes}f{tile.dtype.bitwidth}"
+    return cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), name
+    )
+
+
 @intrinsic
 def lanes(typing_context, array):
     """How many numbers of this array's type are in one vector: a compile-time constant."""
@@ -138,12 +147,7 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
             for at in _vectors_at(builder, b, vector, tile.vectors)
         ]
         a = _pointer(context, builder, signature.args[1], a, a_offset)
-        # "fmuladd" is fused where the CPU can, and two instructions where it cannot.
-        multiply_add = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector, [vector] * 3),
-            f"llvm.fmuladd.v{tile.lanes}f{tile.dtype.bitwidth}",
-        )
+        multiply_add = _multiply_add(builder, tile)
         for r in range(tile.rows):
             offset = builder.mul(a_step, cgutils.intp_t(r))
             number = builder.load(builder.gep(a, [offset]), align=_alignment(tile))
@@ -156,6 +160,24 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
         return value
 
     return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def add_products(typing_context, total, a, b):
+    """total + Σ_r a[r]·b[r] over the rows of two tiles. The total has one row."""
+
+    def codegen(context, builder, signature, args):
+        total, a, b = args
+        total_type, tile, _ = signature.args
+        multiply_add = _multiply_add(builder, total_type)
+        for i in range(tile.rows * tile.vectors):
+            v = i % tile.vectors
+            factors = [builder.extract_value(a, i), builder.extract_value(b, i)]
+            term = builder.call(multiply_add, [*factors, builder.extract_value(total, v)])
+            total = builder.insert_value(total, term, v)
+        return total
+
+    return total(total, a, b), codegen
 
 
 def _elementwise(operation, instruction):
