@@ -23,7 +23,7 @@ import numpy as np
 
 from nn.kernels.input_gradient import phases
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_products, lanes, load, store
+from nn.kernels.tile import lanes, load, slide, slide_sums, store
 from nn.kernels.window import outputs_inside, taps_inside
 
 ROWS = 6  # sums enough to keep the CPU busy, and few enough for 16 registers
@@ -65,6 +65,7 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
     x_step, y_step = stride[2] * C, step[2] * C
     sources, weights = np.empty(P * Q * R, np.int64), np.empty(P * Q * R, np.int64)
     o0, o1 = _whole_windows(W, size[2], R, stride[2], before[2], dilation[2])
+    three = R % 3 == 0 and stride[2] == dilation[2]  # taps at once, that meet the same inputs
     for row in range(row0, row1):
         n, t, h = row // (size[0] * size[1]), row // size[1] % size[0], row % size[1]
         i, j = t * stride[0] - before[0], h * stride[1] - before[1]
@@ -82,9 +83,14 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
                     for start in range(0, C, lanes(x)):
                         c = min(start, C - lanes(x))
                         tile = load(b, c, 0, ROWS, 1)
-                        for tap in range(taps):
-                            inputs = load(x, sources[tap] + o * x_step + c, x_step, ROWS, 1)
-                            tile = tile + inputs * load(w, weights[tap] + c, 0, ROWS, 1)
+                        if three:
+                            for tap in range(0, taps, 3):
+                                at = sources[tap] + o * x_step + c
+                                tile = slide(tile, x, at, x_step, w, weights[tap] + c, C, 3)
+                        else:
+                            for tap in range(taps):
+                                at = sources[tap] + o * x_step + c
+                                tile = slide(tile, x, at, x_step, w, weights[tap] + c, C, 1)
                         store(tile, y, to * C + o * y_step + c, y_step)
                     o += ROWS
             else:
@@ -97,8 +103,7 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
                     c = min(start, C - lanes(x))
                     one = load(b, c, 0, 1, 1)
                     for tap in range(taps):
-                        inputs = load(x, sources[tap] + c, 0, 1, 1)
-                        one = one + inputs * load(w, weights[tap] + c, 0, 1, 1)
+                        one = slide(one, x, sources[tap] + c, 0, w, weights[tap] + c, 0, 1)
                     store(one, y, to * C + o * y_step + c, 0)
                 o += 1
 
@@ -150,6 +155,7 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
     sources, targets = np.empty(P * Q * R, np.int64), np.empty(P * Q * R, np.int64)
     o0, o1 = _whole_windows(W, W_out, R, stride[2], before[2], dilation[2])
     o1 -= max(0, o1 - o0) % ROWS
+    three = R % 3 == 0 and stride[2] == dilation[2]
     rows = N * T_out * H_out
     for row in range(share * rows // n_shares, (share + 1) * rows // n_shares):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
@@ -169,11 +175,18 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
                     for start in range(0, C, lanes(x)):
                         c = min(start, C - lanes(x))
                         values = load(dy, at + o * C + c, C, ROWS, 1)
-                        for tap in range(taps):
-                            inputs = load(x, sources[tap] + o * step + c, step, ROWS, 1)
-                            total = load(sums, targets[tap] + start, 0, 1, 1)
-                            total = add_products(total, inputs, values)
-                            store(total, sums, targets[tap] + start, 0)
+                        if three:
+                            for tap in range(0, taps, 3):
+                                total = load(sums, targets[tap] + start, width, 3, 1)
+                                source = sources[tap] + o * step + c
+                                total = slide_sums(total, x, source, step, values)
+                                store(total, sums, targets[tap] + start, width)
+                        else:
+                            for tap in range(taps):
+                                one = load(sums, targets[tap] + start, 0, 1, 1)
+                                source = sources[tap] + o * step + c
+                                one = slide_sums(one, x, source, step, values)
+                                store(one, sums, targets[tap] + start, 0)
                 o = o1
             else:
                 k = o * stride[2] - before[2]
@@ -187,9 +200,9 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
                     c = min(start, C - lanes(x))
                     value = load(dy, at + o * C + c, 0, 1, 1)
                     for tap in range(taps):
-                        total = load(sums, targets[tap] + start, 0, 1, 1)
-                        total = add_products(total, load(x, sources[tap] + c, 0, 1, 1), value)
-                        store(total, sums, targets[tap] + start, 0)
+                        one = load(sums, targets[tap] + start, 0, 1, 1)
+                        one = slide_sums(one, x, sources[tap] + c, 0, value)
+                        store(one, sums, targets[tap] + start, 0)
                 o += 1
     for tap in range(P * Q * R):
         for start in range(0, C, lanes(x)):

@@ -86,6 +86,17 @@ def _multiply_add(builder, tile):
     )
 
 
+def _rows_at(builder, pointer, step, tile, count):
+    """`count` vectors, each `step` numbers after the one before. (For tiles one vector wide.)"""
+    vector = ir.VectorType(LLVM_TYPES[tile.dtype], tile.lanes)
+    rows = []
+    for _ in range(count):
+        at = builder.bitcast(pointer, vector.as_pointer())
+        rows.append(builder.load(at, align=_alignment(tile)))
+        pointer = builder.gep(pointer, [step])
+    return rows
+
+
 @intrinsic
 def lanes(typing_context, array):
     """How many numbers of this array's type are in one vector: a compile-time constant."""
@@ -162,22 +173,47 @@ def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
     return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
 
 
-@intrinsic
-def add_products(typing_context, total, a, b):
-    """total + Σ_r a[r]·b[r] over the rows of two tiles. The total has one row."""
+@intrinsic(prefer_literal=True)
+def slide(typing_context, tile, a, a_offset, a_step, b, b_offset, b_step, taps):
+    """tile[r] + Σ_k a[a_offset + (r + k)·a_step:] · b[b_offset + k·b_step:], for k < taps.
+
+    Products number by number: the rows of `a`, under a window of `taps` rows of `b` that slides
+    along them. A row of `a` is read once for all the rows of the tile that meet it.
+    """
+    K = taps.literal_value
 
     def codegen(context, builder, signature, args):
-        total, a, b = args
-        total_type, tile, _ = signature.args
-        multiply_add = _multiply_add(builder, total_type)
-        for i in range(tile.rows * tile.vectors):
-            v = i % tile.vectors
-            factors = [builder.extract_value(a, i), builder.extract_value(b, i)]
-            term = builder.call(multiply_add, [*factors, builder.extract_value(total, v)])
-            total = builder.insert_value(total, term, v)
-        return total
+        value, a, a_offset, a_step, b, b_offset, b_step, _ = args
+        a = _pointer(context, builder, signature.args[1], a, a_offset)
+        b = _pointer(context, builder, signature.args[4], b, b_offset)
+        window = _rows_at(builder, b, b_step, tile, K)
+        for i, number in enumerate(_rows_at(builder, a, a_step, tile, tile.rows + K - 1)):
+            for k in range(max(0, i - tile.rows + 1), min(K, i + 1)):
+                total = builder.extract_value(value, i - k)
+                total = builder.call(_multiply_add(builder, tile), [number, window[k], total])
+                value = builder.insert_value(value, total, i - k)
+        return value
 
-    return total(total, a, b), codegen
+    sizes = [types.intp, types.intp]
+    return tile(tile, a, *sizes, b, *sizes, taps), codegen
+
+
+@intrinsic
+def slide_sums(typing_context, sums, a, a_offset, a_step, tile):
+    """sums[k] + Σ_r a[a_offset + (r + k)·a_step:] · tile[r]: what `slide` gives to its window."""
+
+    def codegen(context, builder, signature, args):
+        value, a, a_offset, a_step, b = args
+        a = _pointer(context, builder, signature.args[1], a, a_offset)
+        for i, number in enumerate(_rows_at(builder, a, a_step, tile, tile.rows + sums.rows - 1)):
+            for k in range(max(0, i - tile.rows + 1), min(sums.rows, i + 1)):
+                factors = [number, builder.extract_value(b, i - k)]
+                total = builder.extract_value(value, k)
+                total = builder.call(_multiply_add(builder, tile), [*factors, total])
+                value = builder.insert_value(value, total, k)
+        return value
+
+    return sums(sums, a, types.intp, types.intp, tile), codegen
 
 
 def _elementwise(operation, instruction):
