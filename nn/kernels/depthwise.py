@@ -28,6 +28,7 @@ from nn.kernels.window import outputs_inside, taps_inside
 
 ROWS = 6  # sums enough to keep the CPU busy, and few enough for 16 registers
 TASKS = 64  # at most
+CACHE_BYTES = 24 * 1024  # less than a first-level cache
 
 
 @kernel(inline=True)
@@ -56,9 +57,19 @@ def _whole_windows(W, n_outputs, K, stride, before, dilation):
     return first, last
 
 
+@kernel(inline=True)
+def _block_of(row_bytes, Q):
+    """How many outputs along the width are done for all rows of a task before the next ones.
+
+    Each row of x meets Q rows of outputs. It is fetched once if it is still in the first-level
+    cache when the next row of outputs asks for it.
+    """
+    return ROWS * max(1, CACHE_BYTES // (ROWS * row_bytes * (Q + 1)))
+
+
 @kernel
 def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0, row1):
-    """Some rows of outputs."""
+    """Some rows of outputs, one block of the width after the other."""
     N, T, H, W, C = x.shape
     _, T_y, H_y, W_y, _ = y.shape
     P, Q, R, _ = w.shape
@@ -66,46 +77,50 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
     sources, weights = np.empty(P * Q * R, np.int64), np.empty(P * Q * R, np.int64)
     o0, o1 = _whole_windows(W, size[2], R, stride[2], before[2], dilation[2])
     three = R % 3 == 0 and stride[2] == dilation[2]  # taps at once, that meet the same inputs
-    for row in range(row0, row1):
-        n, t, h = row // (size[0] * size[1]), row // size[1] % size[0], row % size[1]
-        i, j = t * stride[0] - before[0], h * stride[1] - before[1]
-        p0, p1 = taps_inside(i, P, dilation[0], T)
-        q0, q1 = taps_inside(j, Q, dilation[1], H)
-        to = ((n * T_y + first[0] + t * step[0]) * H_y + first[1] + h * step[1]) * W_y + first[2]
-        o = 0
-        while o < size[2]:
-            if o0 <= o < o1 and o1 - o0 >= ROWS:
-                inside = p0, p1, q0, q1, 0, R
-                corner = n, i, j, -before[2]
-                taps = _find_taps(x.shape, corner, dilation, inside, w.shape, C, sources, weights)
-                while o < o1:
+    start, end = 0, 0
+    while end < size[2]:
+        start, end = end, min(size[2], max(end, o0) + _block_of(x_step * x.itemsize, Q))
+        for row in range(row0, row1):
+            n, t, h = row // (size[0] * size[1]), row // size[1] % size[0], row % size[1]
+            i, j = t * stride[0] - before[0], h * stride[1] - before[1]
+            p0, p1 = taps_inside(i, P, dilation[0], T)
+            q0, q1 = taps_inside(j, Q, dilation[1], H)
+            to = (n * T_y + first[0] + t * step[0]) * H_y + first[1] + h * step[1]
+            to = (to * W_y + first[2]) * C
+            o = start
+            while o < end:
+                tiled = o0 <= o < o1 and o1 - o0 >= ROWS
+                k, r0, r1 = -before[2], 0, R
+                if not tiled:
+                    k = o * stride[2] - before[2]
+                    r0, r1 = taps_inside(k, R, dilation[2], W)
+                taps = _find_taps(
+                    x.shape, (n, i, j, k), dilation, (p0, p1, q0, q1, r0, r1), w.shape, C,
+                    sources, weights,
+                )  # fmt: skip
+                if not tiled:
+                    for at in range(0, C, lanes(x)):
+                        c = min(at, C - lanes(x))
+                        one = load(b, c, 0, 1, 1)
+                        for tap in range(taps):
+                            one = slide(one, x, sources[tap] + c, 0, w, weights[tap] + c, 0, 1)
+                        store(one, y, to + o * y_step + c, 0)
+                    o += 1
+                while tiled and o < min(end, o1):
                     o = min(o, o1 - ROWS)  # the last tile does some outputs again
-                    for start in range(0, C, lanes(x)):
-                        c = min(start, C - lanes(x))
+                    for at in range(0, C, lanes(x)):
+                        c = min(at, C - lanes(x))
                         tile = load(b, c, 0, ROWS, 1)
                         if three:
                             for tap in range(0, taps, 3):
-                                at = sources[tap] + o * x_step + c
-                                tile = slide(tile, x, at, x_step, w, weights[tap] + c, C, 3)
+                                a = sources[tap] + o * x_step + c
+                                tile = slide(tile, x, a, x_step, w, weights[tap] + c, C, 3)
                         else:
                             for tap in range(taps):
-                                at = sources[tap] + o * x_step + c
-                                tile = slide(tile, x, at, x_step, w, weights[tap] + c, C, 1)
-                        store(tile, y, to * C + o * y_step + c, y_step)
+                                a = sources[tap] + o * x_step + c
+                                tile = slide(tile, x, a, x_step, w, weights[tap] + c, C, 1)
+                        store(tile, y, to + o * y_step + c, y_step)
                     o += ROWS
-            else:
-                k = o * stride[2] - before[2]
-                r0, r1 = taps_inside(k, R, dilation[2], W)
-                inside = p0, p1, q0, q1, r0, r1
-                corner = n, i, j, k
-                taps = _find_taps(x.shape, corner, dilation, inside, w.shape, C, sources, weights)
-                for start in range(0, C, lanes(x)):
-                    c = min(start, C - lanes(x))
-                    one = load(b, c, 0, 1, 1)
-                    for tap in range(taps):
-                        one = slide(one, x, sources[tap] + c, 0, w, weights[tap] + c, 0, 1)
-                    store(one, y, to * C + o * y_step + c, 0)
-                o += 1
 
 
 @kernel(parallel=True)
@@ -157,57 +172,55 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
     o1 -= max(0, o1 - o0) % ROWS
     three = R % 3 == 0 and stride[2] == dilation[2]
     rows = N * T_out * H_out
-    for row in range(share * rows // n_shares, (share + 1) * rows // n_shares):
-        n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        i, j = t * stride[0] - before[0], h * stride[1] - before[1]
-        p0, p1 = taps_inside(i, P, dilation[0], T)
-        q0, q1 = taps_inside(j, Q, dilation[1], H)
-        at = row * W_out * C
-        o = 0
-        while o < W_out:
-            if o0 <= o < o1:
-                inside = p0, p1, q0, q1, 0, R
-                corner = n, i, j, -before[2]
+    start, end = 0, 0
+    while end < W_out:
+        start, end = end, min(W_out, max(end, o0) + _block_of(step * x.itemsize, Q))
+        for row in range(share * rows // n_shares, (share + 1) * rows // n_shares):
+            n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
+            i, j = t * stride[0] - before[0], h * stride[1] - before[1]
+            p0, p1 = taps_inside(i, P, dilation[0], T)
+            q0, q1 = taps_inside(j, Q, dilation[1], H)
+            o = start
+            while o < end:
+                tiled = o0 <= o < o1
+                k, r0, r1 = -before[2], 0, R
+                if not tiled:
+                    k = o * stride[2] - before[2]
+                    r0, r1 = taps_inside(k, R, dilation[2], W)
                 taps = _find_taps(
-                    x.shape, corner, dilation, inside, dw.shape, width, sources, targets
-                )
-                for o in range(o0, o1, ROWS):
-                    for start in range(0, C, lanes(x)):
-                        c = min(start, C - lanes(x))
-                        values = load(dy, at + o * C + c, C, ROWS, 1)
+                    x.shape, (n, i, j, k), dilation, (p0, p1, q0, q1, r0, r1), dw.shape, width,
+                    sources, targets,
+                )  # fmt: skip
+                if not tiled:
+                    for at in range(0, C, lanes(x)):
+                        c = min(at, C - lanes(x))
+                        value = load(dy, (row * W_out + o) * C + c, 0, 1, 1)
+                        for tap in range(taps):
+                            one = load(sums, targets[tap] + at, 0, 1, 1)
+                            one = slide_sums(one, x, sources[tap] + c, 0, value)
+                            store(one, sums, targets[tap] + at, 0)
+                    o += 1
+                while tiled and o < min(end, o1):
+                    for at in range(0, C, lanes(x)):
+                        c = min(at, C - lanes(x))
+                        values = load(dy, (row * W_out + o) * C + c, C, ROWS, 1)
                         if three:
                             for tap in range(0, taps, 3):
-                                total = load(sums, targets[tap] + start, width, 3, 1)
-                                source = sources[tap] + o * step + c
-                                total = slide_sums(total, x, source, step, values)
-                                store(total, sums, targets[tap] + start, width)
+                                total = load(sums, targets[tap] + at, width, 3, 1)
+                                a = sources[tap] + o * step + c
+                                total = slide_sums(total, x, a, step, values)
+                                store(total, sums, targets[tap] + at, width)
                         else:
                             for tap in range(taps):
-                                one = load(sums, targets[tap] + start, 0, 1, 1)
-                                source = sources[tap] + o * step + c
-                                one = slide_sums(one, x, source, step, values)
-                                store(one, sums, targets[tap] + start, 0)
-                o = o1
-            else:
-                k = o * stride[2] - before[2]
-                r0, r1 = taps_inside(k, R, dilation[2], W)
-                inside = p0, p1, q0, q1, r0, r1
-                corner = n, i, j, k
-                taps = _find_taps(
-                    x.shape, corner, dilation, inside, dw.shape, width, sources, targets
-                )
-                for start in range(0, C, lanes(x)):
-                    c = min(start, C - lanes(x))
-                    value = load(dy, at + o * C + c, 0, 1, 1)
-                    for tap in range(taps):
-                        one = load(sums, targets[tap] + start, 0, 1, 1)
-                        one = slide_sums(one, x, sources[tap] + c, 0, value)
-                        store(one, sums, targets[tap] + start, 0)
-                o += 1
+                                one = load(sums, targets[tap] + at, 0, 1, 1)
+                                a = sources[tap] + o * step + c
+                                one = slide_sums(one, x, a, step, values)
+                                store(one, sums, targets[tap] + at, 0)
+                    o += ROWS
     for tap in range(P * Q * R):
-        for start in range(0, C, lanes(x)):
-            c = min(start, C - lanes(x))
-            store(load(sums, tap * width + start, 0, 1, 1), dw, tap * C + c, 0)
+        for at in range(0, C, lanes(x)):
+            c = min(at, C - lanes(x))
+            store(load(sums, tap * width + at, 0, 1, 1), dw, tap * C + c, 0)
 
 
 @kernel(parallel=True)
