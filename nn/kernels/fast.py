@@ -221,9 +221,7 @@ def _flattened(kernel_size, stride, x, y):
 def max_pool_forward(x, kernel_size, stride, padding):
     """See `reference.max_pool_forward`."""
     (x,) = _prepared(x)
-    winner_type = winner_dtype(kernel_size)
-    y, winner = _pool_forward(x, kernel_size, stride, padding, winner_type, True)
-    return y, winner
+    return _pool_forward(x, kernel_size, stride, padding, winner_dtype(kernel_size), True)
 
 
 def max_pool_backward(dy, winner, input_size, kernel_size, stride, padding):
