@@ -155,20 +155,54 @@ def test_large_weights_are_used_in_parts(monkeypatch):
     assert_close(y, y_wanted, np.float32)
 
 
-@pytest.mark.parametrize("multiplier", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_depthwise(dtype, multiplier):
-    rng = np.random.default_rng(6)
-    S, C = (6, 9), 21
-    x = rng.standard_normal((2, *S, C)).astype(dtype)
-    w = rng.standard_normal((3, 2, 1, multiplier * C)).astype(dtype)
+@drawn
+@given(
+    window=windows(),
+    N=st.integers(1, 2),
+    C=st.integers(2, 40),
+    multiplier=st.integers(1, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_depthwise_equals_the_reference(dtype, window, N, C, multiplier, seed):
+    S, K, stride, padding, dilation = window
+    S = (*S[:-1], S[-1] + 14)  # wide enough for tiles beside the borders
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, *S, C)).astype(dtype)
+    w = rng.standard_normal((*K, 1, multiplier * C)).astype(dtype)
     b = rng.standard_normal(multiplier * C).astype(dtype)
-    how = ((2, 1), ((1, 1), (0, 1)), (1, 2), C)
+    how = (stride, padding, dilation, C)
     y, y_wanted = both(kernels.conv_forward, x, w, b, *how)
     assert_close(y, y_wanted, dtype)
     dy = rng.standard_normal(y.shape).astype(dtype)
     assert_close(*both(kernels.conv_backward_input, dy, w, S, *how), dtype)
-    assert_close(*both(kernels.conv_backward_weight, dy, x, (3, 2), *how), dtype)
+    assert_close(*both(kernels.conv_backward_weight, dy, x, K, *how), dtype)
+
+
+@pytest.mark.parametrize("C", [5, 40, 300])
+def test_depthwise_in_blocks_of_the_width(C):
+    """Three taps that meet the same inputs, and more outputs than one block takes."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((1, 5, 101, C)).astype(np.float32)
+    w = rng.standard_normal((3, 3, 1, C)).astype(np.float32)
+    how = ((1, 1), ((1, 1), (1, 1)), (1, 1), C)
+    y, y_wanted = both(kernels.conv_forward, x, w, None, *how)
+    assert_close(y, y_wanted, np.float32)
+    assert_close(*both(kernels.conv_backward_input, y, w, (5, 101), *how), np.float32)
+    assert_close(*both(kernels.conv_backward_weight, y, x, (3, 3), *how), np.float32)
+
+
+def test_winners_of_large_windows_take_two_bytes():
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((1, 20, 21, 18)).astype(np.float32)
+    how = ((17, 17), (2, 1), ((0, 3), (8, 0)))
+    (y, winner), (y_wanted, winner_wanted) = both(kernels.max_pool_forward, x, *how)
+    assert winner.dtype == winner_wanted.dtype == np.uint16
+    assert winner.max() > 255
+    np.testing.assert_array_equal(y, y_wanted)
+    np.testing.assert_array_equal(winner, winner_wanted)
+    dx, dx_wanted = both(kernels.max_pool_backward, y, winner, (20, 21), *how)
+    assert_close(dx, dx_wanted, np.float32)
 
 
 def test_arrays_need_not_be_contiguous_or_writeable():
