@@ -130,7 +130,15 @@ def _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, i
     i, j = i + before[0], j + before[1]
     t0, t1 = windows_over(i, P, stride[0], T_out)
     h0, h1 = windows_over(j, Q, stride[1], H_out)
-    # The windows of one input: their place in dy and the tap by which they meet it.
+    # The windows of this row: where their row of dy begins, and the first tap that meets it.
+    rows, first_taps = np.empty(P * Q, np.int64), np.empty(P * Q, np.int64)
+    n_rows = 0
+    for t in range(t0, t1):
+        for h in range(h0, h1):
+            rows[n_rows] = ((n * T_out + t) * H_out + h) * W_out * C
+            first_taps[n_rows] = ((i - t * stride[0]) * Q + j - h * stride[1]) * R
+            n_rows += 1
+    # The windows of one input: their place in dy, and the tap that meets it.
     places, taps = np.empty(P * Q * R, np.int64), np.empty(P * Q * R, np.int64)
     o0 = o1 = 0
     for k in range(before[2], before[2] + dx.shape[3]):
@@ -140,13 +148,11 @@ def _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, i
         while o0 < o1 and o0 * stride[2] + R <= k:
             o0 += 1
         count = 0
-        for t in range(t0, t1):
-            for h in range(h0, h1):
-                for o in range(o0, o1):
-                    places[count] = (((n * T_out + t) * H_out + h) * W_out + o) * C
-                    p, q, r = i - t * stride[0], j - h * stride[1], k - o * stride[2]
-                    taps[count] = (p * Q + q) * R + r
-                    count += 1
+        for o in range(o0, o1):
+            for row in range(n_rows):
+                places[count] = rows[row] + o * C
+                taps[count] = first_taps[row] + k - o * stride[2]
+                count += 1
         for start in range(0, C, lanes(dy)):
             c = min(start, C - lanes(dy))
             total = fill(dy, 0, 1, 1)
