@@ -28,7 +28,7 @@ from nn.kernels.window import outputs_inside, taps_inside
 
 ROWS = 6  # sums enough to keep the CPU busy, and few enough for 16 registers
 TASKS = 64  # at most
-CACHE_BYTES = 24 * 1024  # less than a first-level cache
+CACHE_BYTES = 32 * 1024  # less than a first-level cache
 
 
 @kernel(inline=True)
