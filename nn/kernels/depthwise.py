@@ -18,9 +18,9 @@ vector begins earlier and does some channels again.
 import itertools
 import math
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.input_gradient import phases
 from nn.kernels.jit import kernel
 from nn.kernels.tile import lanes, load, slide, slide_sums, store
@@ -123,15 +123,13 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
                     o += ROWS
 
 
-@kernel(parallel=True)
-def _convolve(x, w, b, stride, before, dilation, size, first, step, y):
+@kernel
+def _convolve(thread, threads, x, w, b, stride, before, dilation, size, first, step, y):
     rows = len(x) * size[0] * size[1]
     tasks = min(rows, TASKS)
-    for task in numba.prange(tasks):
+    for task in range(thread, tasks, threads):
         row0, row1 = task * rows // tasks, (task + 1) * rows // tasks
-        _convolve_rows(
-            x, w, b, stride, before, dilation, size, first, step, y, np.int64(row0), np.int64(row1)
-        )
+        _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0, row1)
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):
@@ -142,7 +140,7 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     size = tuple(len(range(f, n, s)) for f, n, s in zip(first, y.shape[1:4], step, strict=True))
     if 0 in size or 0 in y.shape:
         return
-    _convolve(x, w, b, stride, before, dilation, size, first, step, y)
+    threads.run(_convolve, x, w, b, stride, before, dilation, size, first, step, y)
 
 
 def backward_input(dy, w, stride, before, dilation, dx):
@@ -223,9 +221,9 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
             store(load(sums, tap * width + at, 0, 1, 1), dw, tap * C + c, 0)
 
 
-@kernel(parallel=True)
-def backward_weight(dy, x, stride, before, dilation, shares):
+@kernel
+def backward_weight(thread, threads, dy, x, stride, before, dilation, shares):
     """dw(p, c) = Σ_o x(o·stride + p·dilation − before, c) · dy(o, c), as shares (n, *K, C) that
     are still to be added up."""
-    for share in numba.prange(len(shares)):
-        _add_share(dy, x, stride, before, dilation, np.int64(share), len(shares), shares[share])
+    for share in range(thread, len(shares), threads):
+        _add_share(dy, x, stride, before, dilation, share, len(shares), shares[share])

@@ -151,7 +151,7 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
     if kind == "depthwise":
         dy, x = widened(dy), widened(_repeated(x, C_out // C_in))
         shares = aligned_empty((LOOP_SHARES, *K, x.shape[-1]), x.dtype)
-        depthwise.backward_weight(dy, x, stride, before, dilation, shares)
+        threads.run(depthwise.backward_weight, dy, x, stride, before, dilation, shares)
         dw = narrowed(shares.sum(axis=0), C_out)
     elif kind == "winograd":
         dw = winograd_gradient.backward_weight(dy, x, K[0], before, dilation[1:])
@@ -249,7 +249,7 @@ def _pool_forward(x, kernel_size, stride, padding, winner_type, is_max):
     y = aligned_empty(_pooled_shape(x.shape, kernel_size, stride, padding), x.dtype)
     winner = aligned_empty(y.shape if is_max else (0,) * y.ndim, winner_type)
     window = _3d_window(kernel_size, stride)
-    pooling.forward(_3d(x), *window, _before(padding), _3d(y), _3d(winner), is_max)
+    threads.run(pooling.forward, _3d(x), *window, _before(padding), _3d(y), _3d(winner), is_max)
     return narrowed(y, C), narrowed(winner, C)
 
 
@@ -261,7 +261,7 @@ def _pool_backward(dy, winner, input_size, kernel_size, stride, padding, is_max)
     dy, winner = widened(dy), widened(winner, dy.dtype) if is_max else winner
     dx = aligned_empty((*shape[:-1], dy.shape[-1]), dy.dtype)
     window = _3d_window(kernel_size, stride)
-    pooling.backward(_3d(dy), _3d(winner), *window, _before(padding), _3d(dx), is_max)
+    threads.run(pooling.backward, _3d(dy), _3d(winner), *window, _before(padding), _3d(dx), is_max)
     return narrowed(dx, C)
 
 

@@ -9,7 +9,6 @@ There must be at least one vector of channels. Where they are not a multiple of 
 vector begins earlier and does some channels again.
 """
 
-import numba
 import numpy as np
 
 from nn.kernels.jit import kernel
@@ -73,14 +72,14 @@ def _average_row(x, kernel_size, stride, before, n, t, h, y, at):
         at += C
 
 
-@kernel(parallel=True)
-def forward(x, kernel_size, stride, before, y, winner, is_max):
+@kernel
+def forward(thread, threads, x, kernel_size, stride, before, y, winner, is_max):
     """Max: y(o) = max_p x(o·stride + p − before), and in `winner` which tap p it was.
     Average: y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before); `winner` is left alone."""
     N, T_out, H_out, W_out, C = y.shape
-    for row in numba.prange(N * T_out * H_out):
+    for row in range(thread, N * T_out * H_out, threads):
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        at = np.int64(row) * W_out * C
+        at = row * W_out * C
         if is_max:
             _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at)
         else:
@@ -169,17 +168,17 @@ def _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, i
         at += C
 
 
-@kernel(parallel=True)
-def backward(dy, winner, kernel_size, stride, before, dx, is_max):
+@kernel
+def backward(thread, threads, dy, winner, kernel_size, stride, before, dx, is_max):
     """dx(i) = Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
     share of each (average, which ignores `winner`)."""
     N, T, H, W, C = dx.shape
     overlap = False
     for axis in range(3):
         overlap |= stride[axis] < kernel_size[axis]
-    for row in numba.prange(N * T * H):
+    for row in range(thread, N * T * H, threads):
         n, i, j = row // (T * H), row // H % T, row % H
-        at = np.int64(row) * W * C
+        at = row * W * C
         if overlap:
             _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
         else:
