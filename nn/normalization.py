@@ -6,46 +6,22 @@ All three layers are one formula. They differ in what a mean is taken over:
     layer norm   one place of one clip, over its channels    (..., C):   axis C
     group norm   a group of channels of one clip, over all places
 
-    x̂ = (x − mean) / √(var + ε)          y = γ x̂ + β
+    x̂ = (x − mean) · r,   r = 1 / √(var + ε)          y = γ x̂ + β
+
+Every x moves its own x̂, and through the mean and the variance all others a little:
+
+    dx̂ = γ dy          dx = r · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂))
+
+What is left is orthogonal to a shift and to a stretch of x, which x̂ does not notice. The chapter
+on normalisation derives it step by step. Saved are x, which the layer in front made anyway, and
+mean and r: x̂ is computed anew.
 """
 
 import numpy as np
 
+from nn import kernels
 from nn.arguments import expect_gradient, whole_number
 from nn.module import Module, Parameter
-
-
-def mean_over(a, axes):
-    """The mean over `axes`, which are kept with length 1.
-
-    Summed in float64: a float32 sum of the million values of a channel is right to three or four
-    digits only, since each value is rounded to what the sum so far can hold.
-    """
-    return a.mean(axis=axes, keepdims=True, dtype=np.float64).astype(a.dtype)
-
-
-def standardize(x, axes, eps):
-    """x̂ = (x − mean) · r with r = 1/√(var + ε), over `axes`; returns x̂, r, mean and var."""
-    mean = mean_over(x, axes)
-    centred = x - mean
-    var = mean_over(centred * centred, axes)
-    r = 1 / np.sqrt(var + np.asarray(eps, x.dtype))
-    return centred * r, r, mean, var
-
-
-def standardize_backward(dx_hat, x_hat, r, axes):
-    """The gradient through `standardize`.
-
-    Every x moves its own x̂, and through the mean and the variance all others a little:
-
-        dx = r · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂))
-
-    What is left is orthogonal to a shift and to a stretch of x, which x̂ does not notice. The
-    chapter on normalisation derives it step by step.
-    """
-    mean = mean_over(dx_hat, axes)
-    along = mean_over(dx_hat * x_hat, axes)
-    return r * (dx_hat - mean - x_hat * along)
 
 
 class _Norm(Module):
@@ -64,15 +40,11 @@ class _Norm(Module):
                 f"got {x.shape}"
             )
 
-    def _backward_scale(self, dy, x_hat):
-        """Add dγ and dβ, return dx̂ = dy · γ."""
-        expect_gradient(self, dy, x_hat.shape)
-        others = tuple(range(dy.ndim - 1))
-        if self.weight.trainable:
-            self.weight.add_grad(np.sum(dy * x_hat, axis=others, dtype=np.float64))
-        if self.bias.trainable:
-            self.bias.add_grad(np.sum(dy, axis=others, dtype=np.float64))
-        return dy * self.weight.data
+    def _add_grads(self, sums):
+        """sums (2, clips, C): Σ dy and Σ dy x̂ of each clip."""
+        dshift, dgain = sums.sum(axis=1)
+        self.weight.add_grad(dgain)
+        self.bias.add_grad(dshift)
 
 
 class BatchNorm(_Norm):
@@ -98,34 +70,41 @@ class BatchNorm(_Norm):
 
     def forward(self, x):
         self._check(x)
+        rows = x.reshape(1, -1, self.num_features)  # all clips and places are rows of one batch
         if self.training:
-            x_hat, r = self._with_batch_statistics(x)
+            mean, var = self._batch_statistics(rows, x.shape)
         else:
-            r = 1 / np.sqrt(self.running_var + np.asarray(self.eps, x.dtype))
-            x_hat = (x - self.running_mean) * r
-        self.save(x_hat, r, self.training)
-        return x_hat * self.weight.data + self.bias.data
+            mean, var = self.running_mean[None], self.running_var[None]
+        mean, r = mean.astype(x.dtype), (1 / np.sqrt(var + self.eps)).astype(x.dtype)  # (1, C)
+        self.save(x, mean, r, self.training)
+        y = kernels.normalize(rows, mean, r, self.weight.data, self.bias.data)
+        return y.reshape(x.shape)
 
-    def _with_batch_statistics(self, x):
-        n = x.size // self.num_features  # values per channel
+    def _batch_statistics(self, rows, shape):
+        n = rows.shape[1]  # values per channel
         if n < 2:
             raise ValueError(
-                f"{self.describe()}: one value per channel in {x.shape} has no variance; use a "
+                f"{self.describe()}: one value per channel in {shape} has no variance; use a "
                 "larger batch, or eval()"
             )
-        x_hat, r, mean, var = standardize(x, tuple(range(x.ndim - 1)), self.eps)
+        mean, var = kernels.moments(rows)
         new = self.momentum
-        self.running_mean[...] = (1 - new) * self.running_mean + new * mean.ravel()
-        self.running_var[...] = (1 - new) * self.running_var + new * var.ravel() * n / (n - 1)
-        return x_hat, r
+        self.running_mean[...] = (1 - new) * self.running_mean + new * mean[0]
+        self.running_var[...] = (1 - new) * self.running_var + new * var[0] * n / (n - 1)
+        return mean, var
 
     def backward(self, dy, need_input_grad=True):
-        x_hat, r, of_batch = self.take()
-        dx_hat = self._backward_scale(dy, x_hat)
+        x, mean, r, of_batch = self.take()
+        expect_gradient(self, dy, x.shape)
+        rows, dy = (a.reshape(1, -1, self.num_features) for a in (x, dy))
+        sums = np.stack(kernels.gradient_sums(dy, rows, mean, r))  # Σ dy, Σ dy x̂: (2, 1, C)
+        self._add_grads(sums)
         if need_input_grad:
+            gain = self.weight.data
+            means = gain * sums / rows.shape[1]  # of dx̂ and of dx̂ x̂
             if not of_batch:
-                return dx_hat * r
-            return standardize_backward(dx_hat, x_hat, r, tuple(range(dy.ndim - 1)))
+                means[...] = 0  # in use, mean and r do not move with x
+            return kernels.normalize_backward(dy, rows, mean, r, gain, *means).reshape(x.shape)
 
     def describe(self):
         return f"BatchNorm({self.num_features})"
@@ -143,15 +122,20 @@ class LayerNorm(_Norm):
 
     def forward(self, x):
         self._check(x)
-        x_hat, r, _, _ = standardize(x, -1, self.eps)
-        self.save(x_hat, r)
-        return x_hat * self.weight.data + self.bias.data
+        rows = x.reshape(-1, self.num_features)  # every place is a row
+        y, mean, r = kernels.normalize_rows(rows, self.weight.data, self.bias.data, self.eps)
+        self.save(x, mean, r)
+        return y.reshape(x.shape)
 
     def backward(self, dy, need_input_grad=True):
-        x_hat, r = self.take()
-        dx_hat = self._backward_scale(dy, x_hat)
+        x, mean, r = self.take()
+        expect_gradient(self, dy, x.shape)
+        rows, dy = (a.reshape(-1, self.num_features) for a in (x, dy))
+        dx, dgain, dshift = kernels.normalize_rows_backward(dy, rows, mean, r, self.weight.data)
+        self.weight.add_grad(dgain)
+        self.bias.add_grad(dshift)
         if need_input_grad:
-            return standardize_backward(dx_hat, x_hat, r, -1)
+            return dx.reshape(x.shape)
 
     def describe(self):
         return f"LayerNorm({self.num_features})"
@@ -176,26 +160,31 @@ class GroupNorm(_Norm):
 
     def forward(self, x):
         self._check(x)
-        grouped, axes = self._grouped(x)
-        x_hat, r, _, _ = standardize(grouped, axes, self.eps)
-        x_hat = x_hat.reshape(x.shape)
-        self.save(x_hat, r)
-        return x_hat * self.weight.data + self.bias.data
+        rows = x.reshape(len(x), -1, self.num_features)  # the places of each clip
+        own_mean, own_var = kernels.moments(rows)  # (N, C), of each channel
+        mean = self._mean_of_groups(own_mean)
+        var = self._mean_of_groups(own_var + (own_mean - mean) ** 2)
+        mean, r = mean.astype(x.dtype), (1 / np.sqrt(var + self.eps)).astype(x.dtype)
+        self.save(x, mean, r)
+        y = kernels.normalize(rows, mean, r, self.weight.data, self.bias.data)
+        return y.reshape(x.shape)
 
     def backward(self, dy, need_input_grad=True):
-        x_hat, r = self.take()
-        dx_hat = self._backward_scale(dy, x_hat)
+        x, mean, r = self.take()
+        expect_gradient(self, dy, x.shape)
+        rows, dy = (a.reshape(len(x), -1, self.num_features) for a in (x, dy))
+        sums = np.stack(kernels.gradient_sums(dy, rows, mean, r))  # Σ dy, Σ dy x̂: (2, N, C)
+        self._add_grads(sums)
         if need_input_grad:
-            x_hat, axes = self._grouped(x_hat)
-            dx = standardize_backward(self._grouped(dx_hat)[0], x_hat, r, axes)
-            return dx.reshape(dy.shape)
+            gain = self.weight.data
+            means = self._mean_of_groups(gain * sums / rows.shape[1])  # of dx̂ and of dx̂ x̂
+            return kernels.normalize_backward(dy, rows, mean, r, gain, *means).reshape(x.shape)
 
-    def _grouped(self, x):
-        """x with its channels split into (groups, C per group), and the axes of one mean."""
-        per_group = self.num_features // self.num_groups
-        grouped = x.reshape(*x.shape[:-1], self.num_groups, per_group)
-        places = tuple(range(1, x.ndim - 1))
-        return grouped, (*places, x.ndim)
+    def _mean_of_groups(self, a):
+        """For each channel of a (..., C) the mean over the channels of its group."""
+        grouped = a.reshape(*a.shape[:-1], self.num_groups, -1)
+        mean = grouped.mean(axis=-1, keepdims=True)
+        return np.broadcast_to(mean, grouped.shape).reshape(a.shape)
 
     def describe(self):
         return f"GroupNorm({self.num_groups}, {self.num_features})"

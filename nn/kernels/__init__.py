@@ -23,6 +23,7 @@ from nn.kernels import choice, reference, threads
 from nn.kernels.reference import output_size
 
 __all__ = [
+    "add_rows",
     "avg_pool_backward",
     "avg_pool_forward",
     "conv_backward_input",
@@ -34,8 +35,14 @@ __all__ = [
     "dense_forward",
     "erf",
     "explain",
+    "gradient_sums",
     "max_pool_backward",
     "max_pool_forward",
+    "moments",
+    "normalize",
+    "normalize_backward",
+    "normalize_rows",
+    "normalize_rows_backward",
     "output_size",
     "reference",
     "using",
@@ -105,4 +112,11 @@ avg_pool_backward = _passed_on(reference.avg_pool_backward)
 dense_forward = _passed_on(reference.dense_forward)
 dense_backward_input = _passed_on(reference.dense_backward_input)
 dense_backward_weight = _passed_on(reference.dense_backward_weight)
+add_rows = _passed_on(reference.add_rows)
+moments = _passed_on(reference.moments)
+gradient_sums = _passed_on(reference.gradient_sums)
+normalize = _passed_on(reference.normalize)
+normalize_backward = _passed_on(reference.normalize_backward)
+normalize_rows = _passed_on(reference.normalize_rows)
+normalize_rows_backward = _passed_on(reference.normalize_rows_backward)
 erf = _passed_on(reference.erf)

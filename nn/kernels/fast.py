@@ -16,6 +16,7 @@ from nn.kernels import (
     direct,
     input_gradient,
     loops,
+    norms,
     pooling,
     special,
     spread,
@@ -292,6 +293,53 @@ def dense_backward_weight(dy, x):
     dy, x = _prepared(dy, x)
     tiles = dense.suits(len(x), x.shape[1], dy.shape[1], x.dtype)
     return dense.backward_weight(x, dy) if tiles else x.T @ dy
+
+
+# ---- sums over rows, and norms ----------------------------------------------------------
+
+
+def add_rows(a):
+    """See `reference.add_rows`."""
+    (a,) = _prepared(a)
+    return norms.add_rows(a.reshape(-1, a.shape[-1]))
+
+
+def moments(x):
+    """See `reference.moments`."""
+    return norms.moments(*_prepared(x))
+
+
+def gradient_sums(dy, x, mean, r):
+    """See `reference.gradient_sums`."""
+    dy, x = _prepared(dy, x)
+    _expect_shape("dy", dy, x.shape)
+    of_dy, of_product = norms.gradients(dy, x, mean)
+    return of_dy, of_product * r
+
+
+def normalize(x, mean, r, gain, shift):
+    """See `reference.normalize`."""
+    return norms.scale(*_prepared(x), mean, r * gain, shift)
+
+
+def normalize_backward(dy, x, mean, r, gain, along_shift, along_stretch):
+    """See `reference.normalize_backward`. The factor r is multiplied into its three terms."""
+    dy, x = _prepared(dy, x)
+    _expect_shape("dy", dy, x.shape)
+    terms = r * gain, r * along_shift, r * r * along_stretch
+    return norms.unscale(dy, x, mean, *terms)
+
+
+def normalize_rows(x, gain, shift, eps):
+    """See `reference.normalize_rows`."""
+    return norms.rows_forward(*_prepared(x), gain, shift, eps)
+
+
+def normalize_rows_backward(dy, x, mean, r, gain):
+    """See `reference.normalize_rows_backward`."""
+    dy, x = _prepared(dy, x)
+    _expect_shape("dy", dy, x.shape)
+    return norms.rows_backward(dy, x, mean, r, gain)
 
 
 # ---- special functions ------------------------------------------------------------------

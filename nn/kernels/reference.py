@@ -225,6 +225,66 @@ def dense_backward_weight(dy, x):
     return x.T @ dy
 
 
+# ---- sums over rows, and norms ----------------------------------------------------------
+
+
+def add_rows(a):
+    """Σ over all axes but the last: (..., C) → (C,)."""
+    return a.reshape(-1, a.shape[-1]).sum(axis=0, dtype=np.float64).astype(a.dtype)
+
+
+def moments(x):
+    """Mean and variance of each clip and channel: x (B, R, C) → (B, C) each, float64.
+
+    A float32 sum of a million values is right to three or four digits only, since each is
+    rounded to what the sum so far can hold.
+    """
+    x = x.astype(np.float64)
+    return x.mean(axis=1), x.var(axis=1)
+
+
+def gradient_sums(dy, x, mean, r):
+    """Σ_r dy and Σ_r dy x̂ with x̂ = (x − mean) · r: (B, C) each, float64."""
+    x_hat = (x - mean[:, None]) * r[:, None]
+    return dy.sum(axis=1, dtype=np.float64), (dy * x_hat).sum(axis=1, dtype=np.float64)
+
+
+def normalize(x, mean, r, gain, shift):
+    """y = γ x̂ + β with x̂ = (x − mean) · r: x (B, R, C), mean and r (B, C), γ and β (C,)."""
+    return (x - mean[:, None]) * r[:, None] * gain + shift
+
+
+def normalize_backward(dy, x, mean, r, gain, along_shift, along_stretch):
+    """dx = r · (dx̂ − along_shift − x̂ · along_stretch) with dx̂ = γ dy.
+
+    The last two are the means of dx̂ and of dx̂ x̂ over all that share a mean, (B, C): every x
+    moves its own x̂, and through the mean and the variance all others a little.
+    """
+    r = r[:, None]
+    x_hat = (x - mean[:, None]) * r
+    return r * (gain * dy - along_shift[:, None] - x_hat * along_stretch[:, None])
+
+
+def normalize_rows(x, gain, shift, eps):
+    """y = γ x̂ + β with x̂ = (x − mean) · r, each row of x (M, C) by itself → y, mean, r.
+
+    mean and r = 1 / √(var + ε) are (M, 1).
+    """
+    mean = x.mean(axis=-1, keepdims=True, dtype=np.float64)
+    r = 1 / np.sqrt(x.var(axis=-1, keepdims=True, dtype=np.float64) + eps)
+    mean, r = mean.astype(x.dtype), r.astype(x.dtype)
+    return (x - mean) * r * gain + shift, mean, r
+
+
+def normalize_rows_backward(dy, x, mean, r, gain):
+    """dx = r · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ x̂)) with dx̂ = γ dy, row by row; and dγ, dβ."""
+    x_hat = (x - mean) * r
+    dx_hat = dy * gain
+    along = (dx_hat * x_hat).mean(axis=-1, keepdims=True)
+    dx = r * (dx_hat - dx_hat.mean(axis=-1, keepdims=True) - x_hat * along)
+    return dx, add_rows(dy * x_hat), add_rows(dy)
+
+
 # ---- special functions ------------------------------------------------------------------
 
 

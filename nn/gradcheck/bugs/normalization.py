@@ -12,7 +12,9 @@ class NormParts(Module):
     """The right backward of the three norms in parts, so that a bug can replace one."""
 
     def backward(self, dy, need_input_grad=True):
-        x_hat, r, *of_batch = self.take()
+        x, mean, r, *of_batch = self.take()
+        mean, r = self.beside(mean, x), self.beside(r, x)
+        x_hat = (x - mean) * r
         if self.weight.trainable:
             self.weight.add_grad(self.gain_gradient(dy, x_hat))
         if self.bias.trainable:
@@ -23,7 +25,13 @@ class NormParts(Module):
         if of_batch == [False]:  # batch norm in use
             return self.in_use(dx_hat, x_hat, r)
         dx_hat, axes = self.grouped(dx_hat)
-        return self.through(dx_hat, x_hat.reshape(dx_hat.shape), r, axes).reshape(dy.shape)
+        x_hat, r = x_hat.reshape(dx_hat.shape), r.reshape(dx_hat.shape)
+        return self.through(dx_hat, x_hat, r, axes).reshape(dy.shape)
+
+    def beside(self, a, x):
+        """What is saved for each clip or place, and channel, in the shape of x."""
+        rows = x.reshape(len(a), -1, x.shape[-1])
+        return np.broadcast_to(a[:, None], rows.shape).reshape(x.shape)
 
     def gain_gradient(self, dy, x_hat):
         return np.sum(dy * x_hat, axis=tuple(range(dy.ndim - 1)))
@@ -34,7 +42,8 @@ class NormParts(Module):
     def grouped(self, a):
         """An array in the shape in which means are taken, and the axes of one mean."""
         if hasattr(self, "num_groups"):
-            return self._grouped(a)
+            grouped = a.reshape(*a.shape[:-1], self.num_groups, -1)
+            return grouped, (*range(1, a.ndim - 1), a.ndim)
         return a, tuple(range(a.ndim - 1)) if hasattr(self, "running_mean") else -1
 
     def through(self, dx_hat, x_hat, r, axes):
