@@ -11,11 +11,7 @@ from nn import kernels
 from nn.arguments import expect_gradient
 from nn.module import Module
 
-
-def sigmoid(x):
-    """1 / (1 + e^−x), in the form that never overflows: only e^−|x| is computed."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+sigmoid = kernels.reference.sigmoid  # the function alone, in NumPy
 
 
 def softmax(x):
@@ -31,14 +27,14 @@ class Sigmoid(Module):
     """
 
     def forward(self, x):
-        y = sigmoid(x)
+        y = kernels.activate("sigmoid", x)
         self.save(y)
         return y
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
         expect_gradient(self, dy, y.shape)
-        return dy * y * (1 - y)
+        return kernels.activate_backward("sigmoid", dy, y)
 
 
 class Tanh(Module):
@@ -48,14 +44,14 @@ class Tanh(Module):
     """
 
     def forward(self, x):
-        y = np.tanh(x)
+        y = kernels.activate("tanh", x)
         self.save(y)
         return y
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
         expect_gradient(self, dy, y.shape)
-        return dy * (1 - y * y)
+        return kernels.activate_backward("tanh", dy, y)
 
 
 class ReLU(Module):
@@ -65,14 +61,14 @@ class ReLU(Module):
     """
 
     def forward(self, x):
-        y = np.maximum(x, 0)
+        y = kernels.activate("relu", x)
         self.save(y)
         return y
 
     def backward(self, dy, need_input_grad=True):
         (y,) = self.take()
         expect_gradient(self, dy, y.shape)
-        return dy * (y > 0)
+        return kernels.activate_backward("relu", dy, y)
 
 
 class LeakyReLU(Module):
@@ -86,12 +82,12 @@ class LeakyReLU(Module):
 
     def forward(self, x):
         self.save(x)
-        return np.where(x > 0, x, x * np.asarray(self.slope, x.dtype))
+        return kernels.activate("leaky_relu", x, self.slope)
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()
         expect_gradient(self, dy, x.shape)
-        return np.where(x > 0, dy, dy * np.asarray(self.slope, dy.dtype))
+        return kernels.activate_backward("leaky_relu", dy, x, self.slope)
 
     def describe(self):
         return f"LeakyReLU({self.slope})"
@@ -105,32 +101,29 @@ class GELU(Module):
     """
 
     def forward(self, x):
-        below = (1 + kernels.erf(x * np.asarray(np.sqrt(0.5), x.dtype))) / 2  # Φ(x)
-        self.save(x, below)
-        return x * below
+        self.save(x)
+        return kernels.activate("gelu", x)
 
     def backward(self, dy, need_input_grad=True):
-        x, below = self.take()
+        (x,) = self.take()
         expect_gradient(self, dy, x.shape)
-        density = np.exp(-x * x / 2) / np.asarray(np.sqrt(2 * np.pi), x.dtype)  # φ(x)
-        return dy * (below + x * density)
+        return kernels.activate_backward("gelu", dy, x)
 
 
 class SiLU(Module):
     """y = x · σ(x) with σ the sigmoid, any shape (Elfwing et al. 2017, arXiv:1702.03118).
 
-    dy/dx = σ + x σ (1 − σ).
+    dy/dx = σ + x σ (1 − σ) with σ of x, computed anew.
     """
 
     def forward(self, x):
-        s = sigmoid(x)
-        self.save(x, s)
-        return x * s
+        self.save(x)
+        return kernels.activate("silu", x)
 
     def backward(self, dy, need_input_grad=True):
-        x, s = self.take()
+        (x,) = self.take()
         expect_gradient(self, dy, x.shape)
-        return dy * (s + x * s * (1 - s))
+        return kernels.activate_backward("silu", dy, x)
 
 
 class Softmax(Module):

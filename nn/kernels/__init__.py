@@ -23,6 +23,8 @@ from nn.kernels import choice, reference, threads
 from nn.kernels.reference import output_size
 
 __all__ = [
+    "activate",
+    "activate_backward",
     "add_rows",
     "avg_pool_backward",
     "avg_pool_forward",
@@ -33,7 +35,6 @@ __all__ = [
     "dense_backward_input",
     "dense_backward_weight",
     "dense_forward",
-    "erf",
     "explain",
     "gradient_sums",
     "max_pool_backward",
@@ -119,4 +120,5 @@ normalize = _passed_on(reference.normalize)
 normalize_backward = _passed_on(reference.normalize_backward)
 normalize_rows = _passed_on(reference.normalize_rows)
 normalize_rows_backward = _passed_on(reference.normalize_rows_backward)
-erf = _passed_on(reference.erf)
+activate = _passed_on(reference.activate)
+activate_backward = _passed_on(reference.activate_backward)

@@ -14,11 +14,12 @@ from nn.kernels import (
     dense,
     depthwise,
     direct,
+    elementwise,
     input_gradient,
     loops,
     norms,
     pooling,
-    special,
+    reference,
     spread,
     threads,
     weight_gradient,
@@ -342,12 +343,20 @@ def normalize_rows_backward(dy, x, mean, r, gain):
     return norms.rows_backward(dy, x, mean, r, gain)
 
 
-# ---- special functions ------------------------------------------------------------------
+# ---- activations ------------------------------------------------------------------------
 
 
-def erf(x):
-    """See `reference.erf`."""
-    (x,) = _prepared(x)
-    y = np.empty_like(x)
-    special.erf_flat(x.reshape(-1), y.reshape(-1))
-    return y
+def activate(name, x, slope=0.0):
+    """See `reference.activate`, which does all but float32 and float64."""
+    if x.dtype not in (np.float32, np.float64):
+        return reference.activate(name, x, slope)
+    return elementwise.forward(name, *_prepared(x), slope)
+
+
+def activate_backward(name, dy, saved, slope=0.0):
+    """See `reference.activate_backward`, which does all but float32 and float64."""
+    if np.result_type(dy, saved) not in (np.float32, np.float64):
+        return reference.activate_backward(name, dy, saved, slope)
+    dy, saved = _prepared(dy, saved)
+    _expect_shape("dy", dy, saved.shape)
+    return elementwise.backward(name, dy, saved, slope)

@@ -285,9 +285,50 @@ def normalize_rows_backward(dy, x, mean, r, gain):
     return dx, add_rows(dy * x_hat), add_rows(dy)
 
 
-# ---- special functions ------------------------------------------------------------------
+# ---- activations ------------------------------------------------------------------------
 
 
-def erf(x):
-    """The error function 2/√π ∫₀ˣ e^(−t²) dt of every element, as the C library computes it."""
-    return np.array([math.erf(v) for v in x.flat], x.dtype).reshape(x.shape)
+def sigmoid(x):
+    """1 / (1 + e^−x), in the form that never overflows: only e^−|x| is computed."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def normal_below(x):
+    """Φ(x) = (1 + erf(x/√2)) / 2, the share of a standard normal below x."""
+    erf = np.array([math.erf(v) for v in x.flat / np.sqrt(2.0)], x.dtype).reshape(x.shape)
+    return (1 + erf) / 2
+
+
+def normal_density(x):
+    """φ(x) = e^(−x²/2) / √(2π)."""
+    return np.exp(-x * x / 2) / np.asarray(np.sqrt(2 * np.pi), x.dtype)
+
+
+def activate(name, x, slope=0.0):
+    """y = f(x), element by element, for the f of that name. slope: of leaky_relu."""
+    slope = np.asarray(slope, x.dtype)
+    forward = {
+        "relu": lambda: np.maximum(x, 0),
+        "leaky_relu": lambda: np.where(x > 0, x, x * slope),
+        "sigmoid": lambda: sigmoid(x),
+        "tanh": lambda: np.tanh(x),
+        "silu": lambda: x * sigmoid(x),
+        "gelu": lambda: x * normal_below(x),
+    }
+    return forward[name]()
+
+
+def activate_backward(name, dy, saved, slope=0.0):
+    """dx = dy · f'(x). `saved` is y for relu, sigmoid and tanh, x for the others."""
+    x = y = saved
+    slope = np.asarray(slope, x.dtype)
+    backward = {
+        "relu": lambda: np.where(y > 0, dy, 0),
+        "leaky_relu": lambda: np.where(x > 0, dy, dy * slope),
+        "sigmoid": lambda: dy * y * (1 - y),
+        "tanh": lambda: dy * (1 - y * y),
+        "silu": lambda: dy * sigmoid(x) * (1 + x * (1 - sigmoid(x))),
+        "gelu": lambda: dy * (normal_below(x) + x * normal_density(x)),
+    }
+    return backward[name]()

@@ -4,6 +4,7 @@ import numpy as np
 
 from nn.activation import sigmoid
 from nn.gradcheck.bugs import bug
+from nn.kernels.reference import normal_below
 from nn.module import Module
 
 
@@ -115,8 +116,8 @@ class DensityForgotten(Module):
     """The derivative is taken as Φ(x): the product rule's second term, x φ(x), is missing."""
 
     def backward(self, dy, need_input_grad=True):
-        _, below = self.take()
-        return dy * below
+        (x,) = self.take()
+        return dy * normal_below(x)
 
 
 @bug("GELU")
@@ -124,8 +125,8 @@ class NotNormalised(Module):
     """φ(x) is taken as e^(−x²/2), without its 1/√(2π)."""
 
     def backward(self, dy, need_input_grad=True):
-        x, below = self.take()
-        return dy * (below + x * np.exp(-x * x / 2))
+        (x,) = self.take()
+        return dy * (normal_below(x) + x * np.exp(-x * x / 2))
 
 
 @bug("SiLU")
@@ -133,5 +134,5 @@ class XForgotten(Module):
     """The derivative is taken as σ + σ (1 − σ): the x of the product rule is missing."""
 
     def backward(self, dy, need_input_grad=True):
-        _, s = self.take()
+        s = sigmoid(*self.take())
         return dy * (s + s * (1 - s))

@@ -1,0 +1,127 @@
+"""Activations: one pass over flat arrays, forward and backward.
+
+    y[i] = f(x[i])          dx[i] = dy[i] · f'(...)
+
+There is hardly any arithmetic to do, so what counts is how often memory is read and written.
+NumPy works in steps, dy * (y > 0) is two passes and an array between them. Here everything is
+done to a number while it is in a register, and the functions in `exponential` are compiled to
+vectors like all the rest.
+
+What to do is a number, so that there is one parallel function to compile and not ten.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from nn.kernels.aligned import aligned_empty
+from nn.kernels.exponential import like, normal_below, normal_density, sigmoid, tanh
+from nn.kernels.jit import kernel
+
+BLOCK = 1 << 13  # numbers one task works through; less than that is done without threads
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
+RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = range(6)
+
+
+# ---- one block, compiled ----------------------------------------------------------------
+
+
+@kernel
+def _forward(what, x, slope, y):
+    if what == RELU:
+        for i in range(len(x)):
+            y[i] = 0 if x[i] < 0 else x[i]  # a NaN stays one
+    elif what == LEAKY_RELU:
+        for i in range(len(x)):
+            y[i] = x[i] * (slope if x[i] < 0 else like(1.0, slope))
+    elif what == SIGMOID:
+        for i in range(len(x)):
+            y[i] = sigmoid(x[i])
+    elif what == TANH and x.itemsize == 4:
+        for i in range(len(x)):
+            y[i] = tanh(x[i])
+    elif what == TANH:
+        for i in range(len(x)):
+            y[i] = math.tanh(x[i])
+    elif what == SILU:
+        for i in range(len(x)):
+            y[i] = x[i] * sigmoid(x[i])
+    elif what == GELU and x.itemsize == 4:
+        for i in range(len(x)):
+            y[i] = x[i] * normal_below(x[i], normal_density(x[i]))
+    else:
+        for i in range(len(x)):
+            y[i] = x[i] * (1 + math.erf(x[i] * math.sqrt(0.5))) / 2
+
+
+@kernel
+def _backward(what, dy, a, slope, dx):
+    """`a` is what forward saved: y for ReLU, sigmoid and tanh, x for the others."""
+    one = like(1.0, slope)
+    if what == RELU:
+        for i in range(len(a)):
+            dx[i] = dy[i] if a[i] > 0 else 0
+    elif what == LEAKY_RELU:
+        for i in range(len(a)):
+            dx[i] = dy[i] * (one if a[i] > 0 else slope)
+    elif what == SIGMOID:
+        for i in range(len(a)):
+            dx[i] = dy[i] * a[i] * (one - a[i])
+    elif what == TANH:
+        for i in range(len(a)):
+            dx[i] = dy[i] * (one - a[i] * a[i])
+    elif what == SILU:
+        for i in range(len(a)):
+            s = sigmoid(a[i])
+            dx[i] = dy[i] * (s + a[i] * s * (one - s))
+    elif what == GELU and a.itemsize == 4:
+        for i in range(len(a)):
+            density = normal_density(a[i])
+            dx[i] = dy[i] * (normal_below(a[i], density) + a[i] * density)
+    else:
+        for i in range(len(a)):
+            below = (1 + math.erf(a[i] * math.sqrt(0.5))) / 2
+            dx[i] = dy[i] * (below + a[i] * normal_density(a[i]))
+
+
+@kernel
+def _do_block(what, is_forward, dy, a, slope, out, block):
+    first, last = block * BLOCK, min((block + 1) * BLOCK, len(a))
+    if is_forward:
+        _forward(what, a[first:last], slope, out[first:last])
+    else:
+        _backward(what, dy[first:last], a[first:last], slope, out[first:last])
+
+
+@kernel(parallel=True)
+def _do_blocks(what, is_forward, dy, a, slope, out):
+    for block in numba.prange(-(-len(a) // BLOCK)):
+        _do_block(what, is_forward, dy, a, slope, out, np.int64(block))
+
+
+@kernel
+def _do_few_blocks(what, is_forward, dy, a, slope, out):
+    for block in range(-(-len(a) // BLOCK)):
+        _do_block(what, is_forward, dy, a, slope, out, block)
+
+
+# ---- what Python calls ------------------------------------------------------------------
+
+
+def _run(what, is_forward, dy, a, slope):
+    out = aligned_empty(a.shape, a.dtype)
+    do = _do_blocks if a.size > 4 * BLOCK else _do_few_blocks
+    flat = (array.reshape(-1) for array in (dy, a))
+    do(NAMES.index(what), is_forward, *flat, a.dtype.type(slope), out.reshape(-1))
+    return out
+
+
+def forward(what, x, slope=0.0):
+    """y = f(x) for the f of that name in NAMES."""
+    return _run(what, True, x, x, slope)
+
+
+def backward(what, dy, saved, slope=0.0):
+    """dx = dy · f', from what forward saved: y for ReLU, sigmoid and tanh, x for the others."""
+    return _run(what, False, dy, saved, slope)
