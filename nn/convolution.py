@@ -148,7 +148,7 @@ class _Conv(SlidingKernel):
             dw = kernels.conv_backward_weight(dy, x, self.kernel_size, *self._window)
             self.weight.add_grad(dw)  # (*K, C_in // groups, C_out)
         if self.bias is not None and self.bias.trainable:
-            self.bias.add_grad(dy.sum(axis=tuple(range(self.axes + 1))))  # (C_out,)
+            self.bias.add_grad(kernels.add_rows(dy))  # (C_out,)
         if need_input_grad:
             return kernels.conv_backward_input(dy, self.weight.data, size, *self._window)
 

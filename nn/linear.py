@@ -55,7 +55,7 @@ class Linear(Module):
         if self.weight.trainable:
             self.weight.add_grad(kernels.dense_backward_weight(dy_rows, x_rows))  # (D_in, D_out)
         if self.bias is not None and self.bias.trainable:
-            self.bias.add_grad(dy_rows.sum(axis=0))  # (D_out,)
+            self.bias.add_grad(kernels.add_rows(dy_rows))  # (D_out,)
         if need_input_grad:
             dx_rows = kernels.dense_backward_input(dy_rows, self.weight.data)
             return dx_rows.reshape(x.shape)  # (..., D_in)

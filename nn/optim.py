@@ -1,15 +1,18 @@
 """Optimisers: how gradients change weights. The arithmetic is PyTorch's.
 
 An optimiser changes `parameter.data` in place for every parameter that is trainable and has
-got a gradient since the last `zero_grad()`. What they share is in `nn/optimizer.py`; what sets
-their `lr` step by step is a schedule, `nn/schedules.py`. `docs/15-optimisers.md` derives all.
+got a gradient since the last `zero_grad()`. Each rule stands in `nn/kernels/reference.py`, and as
+one pass over all numbers in `nn/kernels/update.py`. What they share is in `nn/optimizer.py`;
+what sets their `lr` step by step is a schedule, `nn/schedules.py`. `docs/15-optimisers.md` derives
+all.
 """
 
 import math
 
 import numpy as np
 
-from nn.optimizer import Optimizer, in_blocks
+from nn import kernels
+from nn.optimizer import Optimizer
 from nn.schedules import CosineLR, OneCycleLR, StepLR
 
 __all__ = [
@@ -41,19 +44,17 @@ class SGD(Optimizer):
         )
 
     def update(self, parameter, memory, lr, momentum, weight_decay, nesterov):
-        first = "velocity" not in memory
-        if momentum and first:
+        if momentum and not memory:
             memory["velocity"] = np.zeros_like(parameter.data)
-        velocity = memory.get("velocity", parameter.data)  # without momentum it is not looked at
-        for theta, g, v in in_blocks(parameter.data, parameter.grad, velocity):
-            if weight_decay:
-                g = g + weight_decay * theta
-            if momentum:
-                if not first:
-                    v *= momentum
-                v += g
-                g = g + momentum * v if nesterov else v
-            theta -= lr * g
+        kernels.sgd(
+            parameter.data,
+            parameter.grad,
+            memory["velocity"] if momentum else None,
+            lr,
+            momentum,
+            weight_decay,
+            nesterov,
+        )
 
 
 class RMSprop(Optimizer):
@@ -91,29 +92,21 @@ class RMSprop(Optimizer):
         )
 
     def update(self, parameter, memory, lr, alpha, eps, weight_decay, momentum, centered):
-        theta = parameter.data
         for name, used in (("square", True), ("mean", centered), ("velocity", momentum)):
             if used and name not in memory:
-                memory[name] = np.zeros_like(theta)
-        square = memory["square"]
-        mean, velocity = memory.get("mean", square), memory.get("velocity", square)
-        arrays = theta, parameter.grad, square, mean, velocity  # what is absent is not looked at
-        for theta, g, s, m, v in in_blocks(*arrays):
-            if weight_decay:
-                g = g + weight_decay * theta
-            s *= alpha
-            s += (1 - alpha) * g * g
-            size = s
-            if centered:
-                m *= alpha
-                m += (1 - alpha) * g
-                size = np.maximum(s - m * m, 0)
-            d = g / (np.sqrt(size) + eps)
-            if momentum:
-                v *= momentum
-                v += d
-                d = v
-            theta -= lr * d
+                memory[name] = np.zeros_like(parameter.data)
+        kernels.rmsprop(
+            parameter.data,
+            parameter.grad,
+            memory["square"],
+            memory["mean"] if centered else None,
+            memory["velocity"] if momentum else None,
+            lr,
+            alpha,
+            eps,
+            weight_decay,
+            momentum,
+        )
 
 
 class Adam(Optimizer):
@@ -140,21 +133,18 @@ class Adam(Optimizer):
         if not memory:
             memory.update(mean=np.zeros_like(theta), square=np.zeros_like(theta), steps=np.array(0))
         memory["steps"] += 1
-        t, (beta1, beta2) = int(memory["steps"]), betas
-        arrays = theta, parameter.grad, memory["mean"], memory["square"]
-        for theta, g, m, v in in_blocks(*arrays):
-            if self.decoupled:
-                theta *= 1 - lr * weight_decay
-            elif weight_decay:
-                g = g + weight_decay * theta
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * g * g
-            denominator = np.sqrt(v)
-            denominator /= math.sqrt(1 - beta2**t)
-            denominator += eps
-            theta -= (lr / (1 - beta1**t)) * m / denominator
+        kernels.adam(
+            theta,
+            parameter.grad,
+            memory["mean"],
+            memory["square"],
+            int(memory["steps"]),
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            self.decoupled,
+        )
 
 
 class AdamW(Adam):

@@ -4,22 +4,6 @@ import numpy as np
 
 from nn.module import Parameter
 
-BLOCK = 1 << 15  # numbers: a few such arrays stay in a core's cache together
-
-
-def in_blocks(*arrays):
-    """Arrays of one shape, cut into flat blocks: yields the same stretch of each, as views.
-
-    An update is a dozen passes over each array. Done block by block, all but the first find the
-    numbers in the cache, which makes it several times faster for layers of millions of weights.
-    """
-    if not all(array.flags.c_contiguous for array in arrays):
-        yield arrays  # a flat view of these would be a copy
-        return
-    flat = [array.reshape(-1) for array in arrays]
-    for start in range(0, flat[0].size, BLOCK):
-        yield [array[start : start + BLOCK] for array in flat]
-
 
 class Optimizer:
     """What all optimisers share: parameters in groups, the rate, and memory per parameter.

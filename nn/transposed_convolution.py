@@ -103,7 +103,7 @@ class _ConvTranspose(SlidingKernel):
         size = x.shape[1:-1]
         expect_gradient(self, dy, (len(x), *self.output_size(size), self.out_channels))
         if self.bias is not None and self.bias.trainable:
-            self.bias.add_grad(dy.sum(axis=tuple(range(self.axes + 1))))  # (C_out,)
+            self.bias.add_grad(kernels.add_rows(dy))  # (C_out,)
         dy = dy[(slice(None), *map(slice, self._reached(size)))]
         if self.weight.trainable:
             dw = kernels.conv_backward_weight(x, dy, self.kernel_size, *self._window)

@@ -25,6 +25,7 @@ from nn.kernels.reference import output_size
 __all__ = [
     "activate",
     "activate_backward",
+    "adam",
     "add_rows",
     "avg_pool_backward",
     "avg_pool_forward",
@@ -46,6 +47,8 @@ __all__ = [
     "normalize_rows_backward",
     "output_size",
     "reference",
+    "rmsprop",
+    "sgd",
     "using",
 ]
 
@@ -122,3 +125,6 @@ normalize_rows = _passed_on(reference.normalize_rows)
 normalize_rows_backward = _passed_on(reference.normalize_rows_backward)
 activate = _passed_on(reference.activate)
 activate_backward = _passed_on(reference.activate_backward)
+sgd = _passed_on(reference.sgd)
+rmsprop = _passed_on(reference.rmsprop)
+adam = _passed_on(reference.adam)

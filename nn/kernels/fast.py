@@ -22,6 +22,7 @@ from nn.kernels import (
     reference,
     spread,
     threads,
+    update,
     weight_gradient,
     winograd,
     winograd_gradient,
@@ -360,3 +361,29 @@ def activate_backward(name, dy, saved, slope=0.0):
     dy, saved = _prepared(dy, saved)
     _expect_shape("dy", dy, saved.shape)
     return elementwise.backward(name, dy, saved, slope)
+
+
+# ---- optimisers -------------------------------------------------------------------------
+#
+# They change arrays in place, so nothing may be copied on the way: what is not a plain block of
+# memory, or of another type, is the reference's.
+
+
+def sgd(theta, grad, velocity, *settings):
+    """See `reference.sgd`."""
+    rule = update.sgd if update.suits(theta, grad, velocity) else reference.sgd
+    rule(theta, grad, velocity, *settings)
+
+
+def rmsprop(theta, grad, square, mean, velocity, *settings):
+    """See `reference.rmsprop`."""
+    arrays = theta, grad, square, mean, velocity
+    rule = update.rmsprop if update.suits(*arrays) else reference.rmsprop
+    rule(*arrays, *settings)
+
+
+def adam(theta, grad, mean, square, *settings):
+    """See `reference.adam`."""
+    arrays = theta, grad, mean, square
+    rule = update.adam if update.suits(*arrays) else reference.adam
+    rule(*arrays, *settings)

@@ -332,3 +332,58 @@ def activate_backward(name, dy, saved, slope=0.0):
         "gelu": lambda: dy * (normal_below(x) + x * normal_density(x)),
     }
     return backward[name]()
+
+
+# ---- optimisers -------------------------------------------------------------------------
+#
+# θ and what is remembered of it are changed in place.
+
+
+def sgd(theta, grad, velocity, lr, momentum, weight_decay, nesterov):
+    """g ← g + weight_decay · θ,  v ← momentum · v + g,  θ ← θ − lr · v; see `nn.optim.SGD`.
+
+    velocity: None without momentum. nesterov: θ ← θ − lr · (g + momentum · v).
+    """
+    g = grad + weight_decay * theta
+    if velocity is not None:
+        velocity *= momentum
+        velocity += g
+        g = g + momentum * velocity if nesterov else velocity
+    theta -= lr * g
+
+
+def rmsprop(theta, grad, square, mean, velocity, lr, alpha, eps, weight_decay, momentum):
+    """s ← α s + (1 − α) g²,  θ ← θ − lr · g / (√s + ε); see `nn.optim.RMSprop`.
+
+    mean: of the gradients, None if not centered. velocity: None without momentum.
+    """
+    g = grad + weight_decay * theta
+    square *= alpha
+    square += (1 - alpha) * g * g
+    size = square
+    if mean is not None:
+        mean *= alpha
+        mean += (1 - alpha) * g
+        size = np.maximum(square - mean * mean, 0)
+    d = g / (np.sqrt(size) + eps)
+    if velocity is not None:
+        velocity *= momentum
+        velocity += d
+        d = velocity
+    theta -= lr * d
+
+
+def adam(theta, grad, mean, square, t, lr, betas, eps, weight_decay, decoupled):
+    """m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,  θ ← θ − lr · m̂ / (√v̂ + ε).
+
+    See `nn.optim.Adam`. decoupled: θ shrinks by lr · weight_decay; else the decay is part of g.
+    """
+    beta1, beta2 = betas
+    g = grad if decoupled else grad + weight_decay * theta
+    if decoupled:
+        theta *= 1 - lr * weight_decay
+    mean *= beta1
+    mean += (1 - beta1) * g
+    square *= beta2
+    square += (1 - beta2) * g * g
+    theta -= lr / (1 - beta1**t) * mean / (np.sqrt(square) / math.sqrt(1 - beta2**t) + eps)

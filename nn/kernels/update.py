@@ -8,7 +8,10 @@ The rules are those of `reference`. Settings come as an array in the type of the
 float64 among float32 numbers would make all arithmetic float64.
 """
 
+import math
 
+import numba
+import numpy as np
 
 from nn.kernels.jit import kernel
 
@@ -22,20 +25,110 @@ SGD, RMSPROP, ADAM = range(3)
 
 
 @kernel
-def _sgd(theta, grad, velocity, settings):
-    lr, momentum, weight_decay, ahead = settings[0], settings[1], settings[2], settings[3] != 0
-    if momentum == 0:
+def _sgd(theta, grad, v, lr, momentum, weight_decay, ahead):
+    if len(v) == 0:
         for i in range(len(theta)):
             theta[i] -= lr * (grad[i] + weight_decay * theta[i])
-        return
-    for i in range(len(theta)):
-        g = grad[i] + weight_decay * theta[i]
-        v = momentum * velocity[i] + g
-        velocity[i] = v
-        theta[i] -= lr * (g + momentum * v if ahead else v)
+    elif ahead:
+        for i in range(len(theta)):
+            g = grad[i] + weight_decay * theta[i]
+            v[i] = momentum * v[i] + g
+            theta[i] -= lr * (g + momentum * v[i])
+    else:
+        for i in range(len(theta)):
+            v[i] = momentum * v[i] + (grad[i] + weight_decay * theta[i])
+            theta[i] -= lr * v[i]
 
 
 @kernel
-def _rmsprop(theta, grad, square, mean, velocity, settings):
-    lr, alpha, rest, eps, weight_decay, momentum = settings[:6]
-    has_mean, has_velocity = len(mean) > 0, len(velocity) > 0
+def _rmsprop(theta, grad, s, m, v, lr, alpha, rest, eps, weight_decay, momentum):
+    zero = theta.dtype.type(0)
+    for i in range(len(theta)):
+        g = grad[i] + weight_decay * theta[i]
+        s[i] = alpha * s[i] + rest * g * g
+        size = s[i]
+        if len(m) > 0:
+            m[i] = alpha * m[i] + rest * g
+            size = max(s[i] - m[i] * m[i], zero)
+        d = g / (math.sqrt(size) + eps)
+        if len(v) > 0:
+            v[i] = momentum * v[i] + d
+            d = v[i]
+        theta[i] -= lr * d
+
+
+@kernel
+def _adam(theta, grad, m, v, rate, beta1, rest1, beta2, rest2, root, eps, decay, keep):
+    for i in range(len(theta)):
+        kept = theta[i] * keep
+        g = grad[i] + decay * theta[i]
+        m[i] = beta1 * m[i] + rest1 * g
+        v[i] = beta2 * v[i] + rest2 * g * g
+        theta[i] = kept - rate * m[i] / (math.sqrt(v[i]) / root + eps)
+
+
+@kernel
+def _do_block(rule, theta, grad, a, b, c, settings, block):
+    first, last = block * BLOCK, min((block + 1) * BLOCK, len(theta))
+    theta, grad = theta[first:last], grad[first:last]
+    a, b, c = a[first:last], b[first:last], c[first:last]  # (what is absent stays empty)
+    s = settings
+    if rule == SGD:
+        _sgd(theta, grad, a, s[0], s[1], s[2], s[3] != 0)
+    elif rule == RMSPROP:
+        _rmsprop(theta, grad, a, b, c, s[0], s[1], s[2], s[3], s[4], s[5])
+    else:
+        _adam(theta, grad, a, b, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8])
+
+
+@kernel(parallel=True)
+def _do_blocks(rule, theta, grad, a, b, c, settings):
+    for block in numba.prange(-(-len(theta) // BLOCK)):
+        _do_block(rule, theta, grad, a, b, c, settings, np.int64(block))
+
+
+@kernel
+def _do_few_blocks(rule, theta, grad, a, b, c, settings):
+    for block in range(-(-len(theta) // BLOCK)):
+        _do_block(rule, theta, grad, a, b, c, settings, block)
+
+
+# ---- what Python calls ------------------------------------------------------------------
+
+
+def suits(*arrays):
+    """Are these, but for None, float32 or float64 alike and each a plain block of memory?"""
+    arrays = [a for a in arrays if a is not None]
+    dtype = arrays[0].dtype
+    return dtype in (np.float32, np.float64) and all(
+        a.dtype == dtype and a.flags.carray for a in arrays
+    )
+
+
+def _run(rule, theta, grad, memory, settings):
+    absent = np.empty(0, theta.dtype)
+    a, b, c = (absent if array is None else array.reshape(-1) for array in memory)
+    do = _do_few_blocks if theta.size < SMALL else _do_blocks
+    settings = np.array(settings, theta.dtype)
+    do(rule, theta.reshape(-1), grad.reshape(-1), a, b, c, settings)
+
+
+def sgd(theta, grad, velocity, lr, momentum, weight_decay, nesterov):
+    """See `reference.sgd`."""
+    settings = [lr, momentum, weight_decay, nesterov]
+    _run(SGD, theta, grad, [velocity, None, None], settings)
+
+
+def rmsprop(theta, grad, square, mean, velocity, lr, alpha, eps, weight_decay, momentum):
+    """See `reference.rmsprop`."""
+    settings = [lr, alpha, 1 - alpha, eps, weight_decay, momentum]
+    _run(RMSPROP, theta, grad, [square, mean, velocity], settings)
+
+
+def adam(theta, grad, mean, square, t, lr, betas, eps, weight_decay, decoupled):
+    """See `reference.adam`."""
+    beta1, beta2 = betas
+    settings = [lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2]
+    settings += [math.sqrt(1 - beta2**t), eps]
+    settings += [0, 1 - lr * weight_decay] if decoupled else [weight_decay, 1]
+    _run(ADAM, theta, grad, [mean, square, None], settings)
