@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from nn.kernels.jit import kernel
+from nn.kernels.memory import pool
 
 LINE = 64
 ALIGNMENT = LINE // 4  # so many numbers, float32 or float64, are to spare in what is aligned
@@ -20,7 +21,7 @@ def aligned_empty(shape, dtype):
     """np.empty(shape, dtype), beginning at a cache line."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + LINE, np.uint8)
+    memory = pool.lend(size + LINE)
     skip = -memory.ctypes.data % LINE
     return memory[skip : skip + size].view(dtype).reshape(shape)
 

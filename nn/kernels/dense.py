@@ -21,6 +21,7 @@ does not depend on the number of threads, so neither does any bit of the result.
 import numpy as np
 
 from nn.kernels import threads
+from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, load, store
@@ -105,7 +106,7 @@ def forward(x, w):
 def backward_weight(x, dy):
     """x (M, K)ᵀ @ dy (M, N)."""
     (M, K), N = x.shape, dy.shape[1]
-    dw = np.empty((K, N), x.dtype)
+    dw = aligned_empty((K, N), x.dtype)
     threads.run(_rows_of_product, x, 1, K, M, dy, _zeros(x.dtype), dw)
     return dw
 
