@@ -17,6 +17,8 @@ on normalisation derives it step by step. Saved are x, which the layer in front 
 mean and r: x̂ is computed anew.
 """
 
+import math
+
 import numpy as np
 
 from nn import kernels
@@ -101,9 +103,8 @@ class BatchNorm(_Norm):
         self._add_grads(sums)
         if need_input_grad:
             gain = self.weight.data
-            means = gain * sums / rows.shape[1]  # of dx̂ and of dx̂ x̂
-            if not of_batch:
-                means[...] = 0  # in use, mean and r do not move with x
+            n = rows.shape[1] if of_batch else np.inf  # in use, mean and r do not move with x
+            means = gain * sums / n  # of dx̂ and of dx̂ x̂
             return kernels.normalize_backward(dy, rows, mean, r, gain, *means).reshape(x.shape)
 
     def describe(self):
@@ -160,7 +161,7 @@ class GroupNorm(_Norm):
 
     def forward(self, x):
         self._check(x)
-        rows = x.reshape(len(x), -1, self.num_features)  # the places of each clip
+        rows = self._rows(x)
         own_mean, own_var = kernels.moments(rows)  # (N, C), of each channel
         mean = self._mean_of_groups(own_mean)
         var = self._mean_of_groups(own_var + (own_mean - mean) ** 2)
@@ -172,7 +173,7 @@ class GroupNorm(_Norm):
     def backward(self, dy, need_input_grad=True):
         x, mean, r = self.take()
         expect_gradient(self, dy, x.shape)
-        rows, dy = (a.reshape(len(x), -1, self.num_features) for a in (x, dy))
+        rows, dy = self._rows(x), self._rows(dy)
         sums = np.stack(kernels.gradient_sums(dy, rows, mean, r))  # Σ dy, Σ dy x̂: (2, N, C)
         self._add_grads(sums)
         if need_input_grad:
@@ -180,9 +181,14 @@ class GroupNorm(_Norm):
             means = self._mean_of_groups(gain * sums / rows.shape[1])  # of dx̂ and of dx̂ x̂
             return kernels.normalize_backward(dy, rows, mean, r, gain, *means).reshape(x.shape)
 
+    def _rows(self, a):
+        """The places of each clip as rows: (N, *S, C) → (N, places, C)."""
+        return a.reshape(len(a), math.prod(a.shape[1:-1]), self.num_features)
+
     def _mean_of_groups(self, a):
         """For each channel of a (..., C) the mean over the channels of its group."""
-        grouped = a.reshape(*a.shape[:-1], self.num_groups, -1)
+        per_group = self.num_features // self.num_groups
+        grouped = a.reshape(*a.shape[:-1], self.num_groups, per_group)
         mean = grouped.mean(axis=-1, keepdims=True)
         return np.broadcast_to(mean, grouped.shape).reshape(a.shape)
 

@@ -251,7 +251,7 @@ def _run(job, x, dy=None, numbers=(), out=None):
     for i, number in enumerate(numbers):
         wide[:, i] = np.broadcast_to(number, (B, C))[:, None]
     arrays = [x if a is None else a for a in (x, dy, out)]
-    x, dy, out = (a.reshape(B, -1) for a in arrays)
+    x, dy, out = (a.reshape(B, R * C) for a in arrays)
     do = _do_small if x.size < SMALL else _do_shares
     do(job, x, dy, wide.reshape(B, 4, width), out, sums)
     return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)

@@ -38,7 +38,7 @@ def test_a_small_convolutional_network():
     conv, norm, relu, pool, flatten, dense = list(rows.values())[1:]
     # 9·7 places, 3·3·3 taps, 8 outputs; saves x: 9·7·3 numbers of 4 bytes
     assert conv == ["(9, 7, 8)", f"{3 * 3 * 3 * 8 + 8}", short(63 * 27 * 8), "756 B"]
-    assert norm == ["(9, 7, 8)", "16", "", short(63 * 8 * 4 + 8 * 4, "B")]  # x̂, and r per channel
+    assert norm == ["(9, 7, 8)", "16", "", short(63 * 8 * 4 + 2 * 8 * 4, "B")]  # x; mean, r
     assert relu == ["(9, 7, 8)", "", "", short(63 * 8 * 4, "B")]
     assert pool[:3] == ["(4, 3, 8)", "", ""]
     assert flatten == ["(96,)", "", "", ""]  # only a shape
