@@ -241,20 +241,21 @@ def _do_few_rows(backward, x, dy, gain, shift, eps, stats, out, sums):
 
 
 def _run(job, x, dy=None, numbers=(), out=None):
-    """Do the job on all shares. numbers: arrays (B, C) or (C,). Returns sums (2, B, C)."""
+    """Do the job on all shares; without `out` returns sums (2, B, C). numbers: (B, C) or (C,)."""
     B, R, C = x.shape
     repeats = max(1, min(-(-WIDTH // C), R))  # rows in a wide row
     width = repeats * C
     shares = max(1, min(SHARES // max(1, B), R // (4 * repeats)))
-    sums = np.zeros((B, shares, 2, width))
+    sums = np.zeros((B, shares, 2 if out is None else 0, width))
     wide = np.zeros((B, 4, repeats, C), x.dtype)
     for i, number in enumerate(numbers):
-        wide[:, i] = np.broadcast_to(number, (B, C))[:, None]
+        wide[:, i] = np.reshape(number, (-1, 1, C))
     arrays = [x if a is None else a for a in (x, dy, out)]
-    x, dy, out = (a.reshape(B, R * C) for a in arrays)
+    x, dy, out_flat = (a.reshape(B, R * C) for a in arrays)
     do = _do_small if x.size < SMALL else _do_shares
-    do(job, x, dy, wide.reshape(B, 4, width), out, sums)
-    return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)
+    do(job, x, dy, wide.reshape(B, 4, width), out_flat, sums)
+    if out is None:
+        return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)
 
 
 def add_rows(x):
