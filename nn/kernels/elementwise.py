@@ -19,7 +19,8 @@ from nn.kernels.aligned import aligned_empty
 from nn.kernels.exponential import like, normal_below, normal_density, sigmoid, tanh
 from nn.kernels.jit import kernel
 
-BLOCK = 1 << 13  # numbers one task works through; less than that is done without threads
+BLOCK = 1 << 13  # numbers one task works through
+SMALL = 1 << 17  # numbers: up to that, starting the threads takes longer than the work
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
 RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = range(6)
 
@@ -111,7 +112,7 @@ def _do_few_blocks(what, is_forward, dy, a, slope, out):
 
 def _run(what, is_forward, dy, a, slope):
     out = aligned_empty(a.shape, a.dtype)
-    do = _do_blocks if a.size > 4 * BLOCK else _do_few_blocks
+    do = _do_few_blocks if a.size <= SMALL else _do_blocks
     flat = (array.reshape(-1) for array in (dy, a))
     do(NAMES.index(what), is_forward, *flat, a.dtype.type(slope), out.reshape(-1))
     return out

@@ -36,7 +36,7 @@ from nn.kernels.jit import kernel
 WIDTH = 512  # numbers in a wide row, at least
 RUN = 16  # wide rows that are summed in the type of the array
 SHARES = 32  # of all clips together, about
-SMALL = 1 << 15  # numbers: below that, starting the threads takes longer than the work
+SMALL = 1 << 17  # numbers: up to that, starting the threads takes longer than the work
 
 ADD_ROWS, MOMENTS, GRADIENTS, SCALE, UNSCALE = range(5)
 
@@ -252,7 +252,7 @@ def _run(job, x, dy=None, numbers=(), out=None):
         wide[:, i] = np.reshape(number, (-1, 1, C))
     arrays = [x if a is None else a for a in (x, dy, out)]
     x, dy, out_flat = (a.reshape(B, R * C) for a in arrays)
-    do = _do_small if x.size < SMALL else _do_shares
+    do = _do_small if x.size <= SMALL else _do_shares
     do(job, x, dy, wide.reshape(B, 4, width), out_flat, sums)
     if out is None:
         return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)
@@ -293,7 +293,7 @@ def _run_rows(backward, x, dy, gain, shift, eps, stats, out):
     M, C = x.shape
     gain, shift = (np.require(a, x.dtype, "CW") for a in (gain, shift))
     sums = np.zeros((max(1, min(SHARES, M // RUN)), 2, C))
-    do = _do_few_rows if x.size < SMALL else _do_all_rows
+    do = _do_few_rows if x.size <= SMALL else _do_all_rows
     do(backward, x, dy, gain, shift, x.dtype.type(eps), stats, out, sums)
     return sums.sum(axis=0).astype(x.dtype)
 
