@@ -7,20 +7,18 @@ NumPy works in steps, dy * (y > 0) is two passes and an array between them. Here
 done to a number while it is in a register, and the functions in `exponential` are compiled to
 vectors like all the rest.
 
-What to do is a number, so that there is one parallel function to compile and not ten.
+What to do is a number, so that there is one function to compile and not twelve.
 """
 
 import math
 
-import numba
-import numpy as np
-
+from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.exponential import like, normal_below, normal_density, sigmoid, tanh
 from nn.kernels.jit import kernel
 
 BLOCK = 1 << 13  # numbers one task works through
-SMALL = 1 << 17  # numbers: up to that, starting the threads takes longer than the work
+SMALL = 1 << 17  # numbers: up to that, waking the threads takes longer than the work
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
 RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = range(6)
 
@@ -95,15 +93,9 @@ def _do_block(what, is_forward, dy, a, slope, out, block):
         _backward(what, dy[first:last], a[first:last], slope, out[first:last])
 
 
-@kernel(parallel=True)
-def _do_blocks(what, is_forward, dy, a, slope, out):
-    for block in numba.prange(-(-len(a) // BLOCK)):
-        _do_block(what, is_forward, dy, a, slope, out, np.int64(block))
-
-
 @kernel
-def _do_few_blocks(what, is_forward, dy, a, slope, out):
-    for block in range(-(-len(a) // BLOCK)):
+def _do_blocks(thread, threads, what, is_forward, dy, a, slope, out):
+    for block in range(thread, -(-len(a) // BLOCK), threads):
         _do_block(what, is_forward, dy, a, slope, out, block)
 
 
@@ -112,9 +104,9 @@ def _do_few_blocks(what, is_forward, dy, a, slope, out):
 
 def _run(what, is_forward, dy, a, slope):
     out = aligned_empty(a.shape, a.dtype)
-    do = _do_few_blocks if a.size <= SMALL else _do_blocks
     flat = (array.reshape(-1) for array in (dy, a))
-    do(NAMES.index(what), is_forward, *flat, a.dtype.type(slope), out.reshape(-1))
+    args = NAMES.index(what), is_forward, *flat, a.dtype.type(slope), out.reshape(-1)
+    threads.run_if(a.size > SMALL, _do_blocks, *args)
     return out
 
 

@@ -27,16 +27,16 @@ Layer norm takes each row by itself (`rows_forward`, `rows_backward`); a row fit
       Σ (x − K)² = n (m − K)² + 2 (m − K) Σ (x − m) + Σ (x − m)²
 """
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.jit import kernel
 
 WIDTH = 512  # numbers in a wide row, at least
 RUN = 16  # wide rows that are summed in the type of the array
 SHARES = 32  # of all clips together, about
-SMALL = 1 << 17  # numbers: up to that, starting the threads takes longer than the work
+SMALL = 1 << 17  # numbers: up to that, waking the threads takes longer than the work
 
 ADD_ROWS, MOMENTS, GRADIENTS, SCALE, UNSCALE = range(5)
 
@@ -152,15 +152,9 @@ def _do_share(job, x, dy, numbers, out, sums, task):
         _unscale(dy[b], x[b], start, end, mean, p, q, s, out[b])
 
 
-@kernel(parallel=True)
-def _do_shares(job, x, dy, numbers, out, sums):
-    for task in numba.prange(sums.shape[0] * sums.shape[1]):
-        _do_share(job, x, dy, numbers, out, sums, np.int64(task))
-
-
 @kernel
-def _do_small(job, x, dy, numbers, out, sums):
-    for task in range(sums.shape[0] * sums.shape[1]):
+def _do_shares(thread, threads, job, x, dy, numbers, out, sums):
+    for task in range(thread, sums.shape[0] * sums.shape[1], threads):
         _do_share(job, x, dy, numbers, out, sums, task)
 
 
@@ -225,15 +219,9 @@ def _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, share):
         _rows_forward(x, first, last, gain, shift, eps, stats, out)
 
 
-@kernel(parallel=True)
-def _do_all_rows(backward, x, dy, gain, shift, eps, stats, out, sums):
-    for share in numba.prange(len(sums)):
-        _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, np.int64(share))
-
-
 @kernel
-def _do_few_rows(backward, x, dy, gain, shift, eps, stats, out, sums):
-    for share in range(len(sums)):
+def _do_all_rows(thread, threads, backward, x, dy, gain, shift, eps, stats, out, sums):
+    for share in range(thread, len(sums), threads):
         _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, share)
 
 
@@ -252,8 +240,9 @@ def _run(job, x, dy=None, numbers=(), out=None):
         wide[:, i] = np.reshape(number, (-1, 1, C))
     arrays = [x if a is None else a for a in (x, dy, out)]
     x, dy, out_flat = (a.reshape(B, R * C) for a in arrays)
-    do = _do_small if x.size <= SMALL else _do_shares
-    do(job, x, dy, wide.reshape(B, 4, width), out_flat, sums)
+    threads.run_if(
+        x.size > SMALL, _do_shares, job, x, dy, wide.reshape(B, 4, width), out_flat, sums
+    )
     if out is None:
         return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)
 
@@ -293,8 +282,8 @@ def _run_rows(backward, x, dy, gain, shift, eps, stats, out):
     M, C = x.shape
     gain, shift = (np.require(a, x.dtype, "CW") for a in (gain, shift))
     sums = np.zeros((max(1, min(SHARES, M // RUN)), 2, C))
-    do = _do_few_rows if x.size <= SMALL else _do_all_rows
-    do(backward, x, dy, gain, shift, x.dtype.type(eps), stats, out, sums)
+    args = backward, x, dy, gain, shift, x.dtype.type(eps), stats, out, sums
+    threads.run_if(x.size > SMALL, _do_all_rows, *args)
     return sums.sum(axis=0).astype(x.dtype)
 
 

@@ -72,6 +72,14 @@ def run(kernel, *args):
             raise error
 
 
+def run_if(large, kernel, *args):
+    """`run` for work that is large enough to be shared; small work is done at once, by us."""
+    if large:
+        run(kernel, *args)
+    else:
+        kernel(0, 1, *args)
+
+
 def _start_worker(number):
     """A thread that does what is put into the queue that is returned."""
     jobs = queue.SimpleQueue()

@@ -10,13 +10,13 @@ float64 among float32 numbers would make all arithmetic float64.
 
 import math
 
-import numba
 import numpy as np
 
+from nn.kernels import threads
 from nn.kernels.jit import kernel
 
 BLOCK = 1 << 13  # numbers one task works through
-SMALL = 1 << 15  # numbers: below that, starting the threads takes longer than the work
+SMALL = 1 << 15  # numbers: up to that, waking the threads takes longer than the work
 
 SGD, RMSPROP, ADAM = range(3)
 
@@ -81,15 +81,9 @@ def _do_block(rule, theta, grad, a, b, c, settings, block):
         _adam(theta, grad, a, b, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8])
 
 
-@kernel(parallel=True)
-def _do_blocks(rule, theta, grad, a, b, c, settings):
-    for block in numba.prange(-(-len(theta) // BLOCK)):
-        _do_block(rule, theta, grad, a, b, c, settings, np.int64(block))
-
-
 @kernel
-def _do_few_blocks(rule, theta, grad, a, b, c, settings):
-    for block in range(-(-len(theta) // BLOCK)):
+def _do_blocks(thread, threads, rule, theta, grad, a, b, c, settings):
+    for block in range(thread, -(-len(theta) // BLOCK), threads):
         _do_block(rule, theta, grad, a, b, c, settings, block)
 
 
@@ -108,9 +102,10 @@ def suits(*arrays):
 def _run(rule, theta, grad, memory, settings):
     absent = np.empty(0, theta.dtype)
     a, b, c = (absent if array is None else array.reshape(-1) for array in memory)
-    do = _do_few_blocks if theta.size < SMALL else _do_blocks
     settings = np.array(settings, theta.dtype)
-    do(rule, theta.reshape(-1), grad.reshape(-1), a, b, c, settings)
+    threads.run_if(
+        theta.size > SMALL, _do_blocks, rule, theta.reshape(-1), grad.reshape(-1), a, b, c, settings
+    )
 
 
 def sgd(theta, grad, velocity, lr, momentum, weight_decay, nesterov):

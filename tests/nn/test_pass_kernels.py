@@ -183,11 +183,10 @@ def test_optimiser_steps(size, dtype, lr, decay, momentum, switch, seed):
 
 BITS = """
 import hashlib, sys
-import numba
 import numpy as np
 from nn import kernels
 
-numba.set_num_threads(int(sys.argv[1]))
+kernels.threads.set_count(int(sys.argv[1]))
 rng = np.random.default_rng(0)
 x, dy = rng.standard_normal((2, 1, 5001, 33)).astype(np.float32)
 mean, r = rng.standard_normal((2, 1, 33)).astype(np.float32)
