@@ -27,7 +27,8 @@ from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
+from nn.kernels.window import taps_inside
 
 BLOCK_BYTES = 192 * 1024  # of inputs for one task: less than the second-level cache
 PANEL_BYTES = 1024 * 1024  # of weights for one task
@@ -51,64 +52,64 @@ class Plan(NamedTuple):
 # ---- the compiled part ------------------------------------------------------------------
 
 
-def _make_row_kernel(rows, vectors):
+def _make_tile_kernel(rows, vectors):
     @kernel
-    def convolve_row(
-        x, base, x_step, taps, tap_steps, runs, run, panel, start, y, at, y_step, n_outputs,
-        n_columns, edge,
+    def convolve_rows(
+        x, base, x_steps, tap_steps, taps_in_time, height, panels, panel, runs, run, bias, start,
+        y, at, y_steps, size, n_columns, edge, later, ahead, advance,
     ):  # fmt: skip
-        """A row of outputs, tile after tile. Of a tile's columns only n_columns exist in y."""
+        """Rows of outputs, tile after tile, for one panel.
+
+        x_steps and y_steps: from one output to the next along the height, and along the width.
+        height: the row of x under the first tap of the first row of outputs, the rows from there
+        to the next, the taps, their dilation, and the rows of x. Taps above the first row of x
+        and below the last are left out.
+        later[ahead:] is what the next block will read. It is fetched into the second-level cache
+        meanwhile, a little with every product: fetched at once, it would hold up all other loads.
+        """
         apart()
-        width = len(start)
-        p0, p1, q0, q1, Q = taps
-        for w in range(0, n_outputs, rows):
-            tile = load(start, 0, 0, rows, vectors)  # every row starts as the bias
-            for p in range(p0, p1):
-                b = (p * Q + q0) * runs * run * width
-                for q in range(q0, q1):
-                    for r in range(runs):
-                        a = base + p * tap_steps[0] + q * tap_steps[1] + r * tap_steps[2]
-                        for i in range(a, a + run):
-                            tile = add_outer(tile, x, i, x_step, panel, b)
-                            b += width
-            n_rows = min(rows, n_outputs - w)
-            if n_rows == rows and n_columns == width:
-                store(tile, y, at, y_step)
-            else:
-                store(tile, edge, 0, width)
-                for r in range(n_rows):
-                    copy(y, at + r * y_step, edge, r * width, n_columns)
-            base += rows * x_step
-            at += rows * y_step
+        width = vectors * lanes(y)
+        first, stride, Q, dilation, H = height
+        for h in range(size[0]):
+            q0, q1 = taps_inside(first + h * stride, Q, dilation, H)
+            a_row, y_row = base + h * x_steps[0], at + h * y_steps[0]
+            for w in range(0, size[1], rows):
+                tile = load(bias, start, 0, rows, vectors)  # every row starts as the bias
+                for p in range(taps_in_time[0], taps_in_time[1]):
+                    b = panel + (p * Q + q0) * runs * run * width
+                    for q in range(q0, q1):
+                        for r in range(runs):
+                            a = a_row + p * tap_steps[0] + q * tap_steps[1] + r * tap_steps[2]
+                            for i in range(a, a + run):
+                                prefetch(later, ahead)
+                                ahead += advance
+                                tile = add_outer(tile, x, i, x_steps[1], panels, b)
+                                b += width
+                n_rows = min(rows, size[1] - w)
+                if n_rows == rows and n_columns == width:
+                    store(tile, y, y_row, y_steps[1])
+                else:  # this tile hangs over
+                    store(tile, edge, 0, width)
+                    for r in range(n_rows):
+                        copy(y, y_row + r * y_steps[1], edge, r * width, n_columns)
+                a_row += rows * x_steps[1]
+                y_row += rows * y_steps[1]
 
-    return convolve_row
+    return convolve_rows
 
 
-_tall = _make_row_kernel(TALL, 2)
-_short = _make_row_kernel(SHORT, 2)
-_narrow = _make_row_kernel(2 * SHORT, 1)
+_tall = _make_tile_kernel(TALL, 2)
+_short = _make_tile_kernel(SHORT, 2)
+_narrow = _make_tile_kernel(2 * SHORT, 1)
 
 
 @kernel
-def multiply_row(x, base, x_step, panel, start, y, at, y_step, n_outputs, edge):
-    """y[o] = x[o] @ panel + start for a row of outputs: a convolution with one tap."""
-    run, width = panel.shape
-    taps, tap_steps = (0, 1, 0, 1, 1), (0, 0, 0)
+def multiply_rows(x, base, terms, panels, panel, nothing, y, at, y_step, n_rows, edge):
+    """y = x @ panel: the convolution with one tap. x has `terms` columns."""
     _tall(
-        x, base, x_step, taps, tap_steps, 1, run, panel, start, y, at, y_step, n_outputs, width,
-        edge,
+        x, base, (0, terms), (0, 0, 0), (0, 1), (0, 1, 1, 1, 1), panels, panel, 1, terms, nothing,
+        0, y, at, (0, y_step), (1, n_rows), len(nothing), edge, x, 0, 0,
     )  # fmt: skip
-
-
-@kernel
-def _taps_inside(first, K, dilation, size):
-    """The taps k, from the first to before the last, with 0 ≤ first + k·dilation < size."""
-    k0, k1 = 0, K
-    while k0 < K and first + k0 * dilation < 0:
-        k0 += 1
-    while k1 > k0 and first + (k1 - 1) * dilation >= size:
-        k1 -= 1
-    return k0, k1
 
 
 @kernel
@@ -163,7 +164,7 @@ def _convolve_block(
     rows = (n_rows - 1) * stride[1] + (Q - 1) * dilation[1] + 1
     columns = (n_outputs - 1) * stride[2] + (R - 1) * dilation[2] + 1
     over = (TILES[plan.tile][0] * stride[2] + 1) * C_in
-    p0, p1 = _taps_inside(i, P, dilation[0], T)
+    p0, p1 = taps_inside(i, P, dilation[0], T)
 
     base = (((n * T + i) * H + j) * W + k) * C_in
     tap_steps = (dilation[0] * H * W * C_in, dilation[1] * W * C_in, dilation[2] * C_in)
@@ -178,28 +179,34 @@ def _convolve_block(
         base = 0
         tap_steps = (rows * row_step, dilation[1] * row_step, dilation[2] * C_in)
 
-    run = C if plan.runs == R else R * C
-    edge = np.empty(TILES[plan.tile][0] * width, x.dtype)  # for a tile that hangs over
-    x_step, y_step = stride[2] * C_in, step[2] * y_shape[4]
+    # While the first panel is computed, the inputs of the next block are fetched: with each product
+    # so many numbers that as many come as this block has.
+    ahead = (((n * T + i) * H + j + rows) * W + k) * C_in
+    tiles = n_rows * -(-n_outputs // TILES[plan.tile][0])
+    advance = -(-n_rows * stride[1] * W * C_in // (tiles * terms))
+
+    run = R * C // plan.runs
+    edge = np.empty(TILES[plan.tile][0] * width, x.dtype)
+    numbers, start = panels.reshape(-1), bias.reshape(-1)
+    at = (n * y_shape[1] + first[0] + t * step[0]) * y_shape[2] + first[1] + h0 * step[1]
+    at = (at * y_shape[3] + first[2] + w0 * step[2]) * y_shape[4]
     for g in range(groups):
         for panel in range(panel0, min(panel0 + plan.panels, n_panels)):
-            n_columns = min(width, outputs - panel * width)
-            for h in range(h0, h0 + n_rows):
-                q0, q1 = _taps_inside(h * stride[1] - before[1], Q, dilation[1], H)
-                at = (n * y_shape[1] + first[0] + t * step[0]) * y_shape[2]
-                at = (at + first[1] + h * step[1]) * y_shape[3] + first[2] + w0 * step[2]
-                args = (
-                    source, base + (h - h0) * stride[1] * row_step + g * C, x_step,
-                    (p0, p1, q0, q1, Q), tap_steps, plan.runs, run, panels[g, panel],
-                    bias[g, panel], y, at * y_shape[4] + g * outputs + panel * width, y_step,
-                    n_outputs, n_columns, edge,
-                )  # fmt: skip
-                if plan.tile == 0:
-                    _tall(*args)
-                elif plan.tile == 1:
-                    _short(*args)
-                else:
-                    _narrow(*args)
+            number = g * n_panels + panel
+            args = (
+                source, base + g * C, (stride[1] * row_step, stride[2] * C_in), tap_steps,
+                (p0, p1), (j, stride[1], Q, dilation[1], H), numbers, number * terms * width,
+                plan.runs, run, start, number * width, y, at + g * outputs + panel * width,
+                (step[1] * y_shape[3] * y_shape[4], step[2] * y_shape[4]), (n_rows, n_outputs),
+                min(width, outputs - panel * width), edge, x, ahead, advance,
+            )  # fmt: skip
+            if plan.tile == 0:
+                _tall(*args)
+            elif plan.tile == 1:
+                _short(*args)
+            else:
+                _narrow(*args)
+            advance = 0
 
 
 @kernel
@@ -234,7 +241,8 @@ def _convolve(
 ):  # fmt: skip
     tasks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
     tasks *= -(-panels.shape[1] // plan.panels)
-    for task in range(thread, tasks, threads):
+    # A thread's blocks follow each other, so that each fetches what the next one reads.
+    for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
         _convolve_block(
             x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step,
             plan, y, y_shape, task,

@@ -20,16 +20,16 @@ import numpy as np
 from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import TALL, VECTOR_BYTES
-from nn.kernels.direct import multiply_row
+from nn.kernels.direct import multiply_rows
 from nn.kernels.jit import kernel
-from nn.kernels.tile import clear, copy
+from nn.kernels.tile import copy
 
 MOST_CHANNELS = 4  # measured: with more the lanes are full enough for `input_gradient`
 ROWS = 16  # of dx in a task
 
 
 @kernel
-def _spread(z, z_step, first, n_outputs, stride, dilation, R, C, to, at):
+def _spread(z, first, z_step, n_outputs, stride, dilation, R, C, to, at):
     """Add the contributions of one tap row q, of all outputs in a row, to one row of dx."""
     if dilation == 1:
         for o in range(n_outputs):
@@ -53,36 +53,38 @@ def _input_rows(dy, dy_shape, panels, stride, before, dilation, kernel_size, dx,
     n, i, j0 = task // (T * blocks), task // blocks % T, task % blocks * ROWS
     j1 = min(H, j0 + ROWS)
     n_panels, width = panels.shape[1], panels.shape[3]
-    nothing, edge = np.zeros(width, dy.dtype), np.empty(TALL * width, dy.dtype)
+    numbers, nothing = panels.reshape(-1), np.zeros(width, dy.dtype)
+    edge = np.empty(TALL * width, dy.dtype)
     z_step = n_panels * width
-    z = np.empty(W_out * z_step, dy.dtype)
-    line = np.empty((W_out + TALL) * C_out, dy.dtype)
+    most = min(H_out, (ROWS + (Q - 1) * dilation[1] - 1) // stride[1] + 1)  # rows of dy that reach
+    z = np.empty(most * W_out * z_step, dy.dtype)
     columns = max(W + before[2], (W_out - 1) * stride[2] + (R - 1) * dilation[2] + 1)
     rows = np.zeros(ROWS * columns * C, dy.dtype)  # with the padding, which is cut off in the end
     for p in range(P):
         t = i + before[0] - p * dilation[0]
         if t < 0 or t % stride[0] or t // stride[0] >= T_out:
             continue
-        t //= stride[0]
-        first = -(-(j0 + before[1] - (Q - 1) * dilation[1]) // stride[1])
-        for h in range(max(0, first), min(H_out, (j1 - 1 + before[1]) // stride[1] + 1)):
-            at = ((n * T_out + t) * H_out + h) * W_out * C_out
-            source = dy
-            if at + (W_out + TALL) * C_out > dy.size:  # a tile may read beyond the last row
-                copy(line, 0, dy, at, W_out * C_out)
-                clear(line, W_out * C_out, TALL * C_out)
-                source, at = line, 0
-            for panel in range(n_panels):
-                multiply_row(
-                    source, at, C_out, panels[p, panel], nothing, z, panel * width, z_step, W_out,
-                    edge,
-                )  # fmt: skip
+        h0 = max(0, -(-(j0 + before[1] - (Q - 1) * dilation[1]) // stride[1]))
+        h1 = min(H_out, (j1 - 1 + before[1]) // stride[1] + 1)
+        n_outputs = max(0, h1 - h0) * W_out
+        at = ((n * T_out + t // stride[0]) * H_out + h0) * W_out * C_out
+        source, end = dy, at + n_outputs * C_out
+        if end + TALL * C_out > dy.size:  # a tile may read beyond the last place
+            source = np.zeros((n_outputs + TALL) * C_out, dy.dtype)
+            copy(source, 0, dy, at, n_outputs * C_out)
+            at = 0
+        for panel in range(n_panels):
+            multiply_rows(
+                source, at, C_out, numbers, (p * n_panels + panel) * C_out * width, nothing,
+                z, panel * width, z_step, n_outputs, edge,
+            )  # fmt: skip
+        for h in range(h0, h1):
             for q in range(Q):
                 j = h * stride[1] + q * dilation[1] - before[1]
                 if j0 <= j < j1:
-                    row = (j - j0) * columns * C
                     _spread(
-                        z, z_step, q * R * C, W_out, stride[2], dilation[2], R, C, rows, row
+                        z, (h - h0) * W_out * z_step + q * R * C, z_step, W_out, stride[2],
+                        dilation[2], R, C, rows, (j - j0) * columns * C,
                     )  # fmt: skip
     for j in range(j0, j1):
         to = (((n * T + i) * H + j) * W) * C

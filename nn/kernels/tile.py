@@ -361,6 +361,25 @@ def clear(typing_context, target, offset, count):
 
 
 @intrinsic
+def prefetch(typing_context, array, offset):
+    """Ask for the cache line of array[offset], so that it is in the second-level cache in time.
+
+    It may lie beyond the end of the array: a prefetch never fails.
+    """
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args)
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch")
+        to_read, second_level, data = i32(0), i32(2), i32(1)
+        builder.call(function, [builder.bitcast(pointer, byte), to_read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def apart(typing_context):
     """Compile the kernel that calls this as a function of its own, never into its caller.
 

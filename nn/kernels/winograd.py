@@ -42,7 +42,7 @@ from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
 
 CHUNK = 16  # channels that lie side by side in V
 POINTS = 36
-SCRATCH_BYTES = 1024 * 1024  # of V for one task: half of a common second-level cache
+ROWS = 32  # frames × places of a task, at most: measured; twice as many where frames overlap
 
 # The points ±a and ±b. Any would do; these round best of those tried. a²b² = 1, which
 # the transforms below use, and a² + b² = 5/2.
@@ -315,7 +315,7 @@ def _convolve(thread, threads, x, x_shape, P, bias, before, plan, U, scratch, y,
     for point in range(POINTS):
         clear(V, point * v_step + used, v_step - used)
     n_tasks = -(-count_places(x_shape[0], plan) // plan.at_once)
-    for task in range(thread, n_tasks, threads):
+    for task in range(thread * n_tasks // threads, (thread + 1) * n_tasks // threads):
         _convolve_places(
             x, x_shape, P, bias, before, plan, U, u_step, V, v_step, M, m_step,
             task * plan.at_once, y, y_shape,
@@ -360,13 +360,19 @@ def off_4096(numbers, itemsize):
     return lines * 64 // itemsize
 
 
-def make_plan(N, frames, H, W, C, dilation, itemsize, rows=None):
+def make_plan(N, frames, P, H, W, dilation, rows=None):
     """rows: how many patches to transform before they are multiplied; None to choose."""
     high, wide = (_ceil(_ceil(n, d), 4) for n, d in zip((H, W), dilation, strict=True))
     places = N * high * wide * dilation[0] * dilation[1]
-    rows = rows or max(2 * TALL, SCRATCH_BYTES // (POINTS * C * itemsize))
-    at_once = _ceil(places, _ceil(places, max(1, rows // frames)))
-    tall = _ceil(at_once * frames, TALL) * TALL <= 1.02 * _ceil(at_once * frames, SHORT) * SHORT
+    most = max(1, (rows or (ROWS if P == 1 else 2 * ROWS)) // frames)
+
+    def cost(at_once):
+        """Of all products. Tiles are computed whole, and so is the last task."""
+        tiles = [_ceil(at_once * frames, h) * h * price for h, price in ((TALL, 1), (SHORT, 1.02))]
+        return _ceil(places, at_once) * min(tiles), tiles[0] > tiles[1]
+
+    at_once = min(range(min(most, places), most // 2, -1), key=lambda n: cost(n)[0])
+    tall = not cost(at_once)[1]
     return Plan(high, wide, *dilation, at_once, tall)
 
 
@@ -387,7 +393,7 @@ def convolve(x, w, b, before, dilation, y, rows=None):
     if b is not None:
         bias[:C_out] = b
     N, T_out, H, W, _ = y.shape
-    plan = make_plan(N, T_out, H, W, C, dilation, x.itemsize, rows)
+    plan = make_plan(N, T_out, P, H, W, dilation, rows)
     frames = T_out + P - 1
     v = _ceil(C, CHUNK) * frames * plan.at_once * CHUNK + TALL * CHUNK
     m = (T_out * plan.at_once + TALL) * 2 * L
