@@ -179,11 +179,14 @@ def _convolve_block(
         base = 0
         tap_steps = (rows * row_step, dilation[1] * row_step, dilation[2] * C_in)
 
-    # While the first panel is computed, the inputs of the next block are fetched: with each product
-    # so many numbers that as many come as this block has.
-    ahead = (((n * T + i) * H + j + rows) * W + k) * C_in
+    # While the first panel is computed, the inputs of the next block are fetched: below this one,
+    # or beside it. With each product so many numbers that as many come as this block has.
     tiles = n_rows * -(-n_outputs // TILES[plan.tile][0])
-    advance = -(-n_rows * stride[1] * W * C_in // (tiles * terms))
+    ahead, inputs = (((n * T + i) * H + j + rows) * W + k) * C_in, n_rows * stride[1] * W * C_in
+    if w_blocks > 1:
+        ahead += (columns - rows * W) * C_in
+        inputs = n_outputs * stride[2] * C_in
+    advance = -(-inputs // (tiles * terms))
 
     run = R * C // plan.runs
     edge = np.empty(TILES[plan.tile][0] * width, x.dtype)

@@ -366,14 +366,15 @@ def make_plan(N, frames, P, H, W, dilation, rows=None):
     places = N * high * wide * dilation[0] * dilation[1]
     most = max(1, (rows or (ROWS if P == 1 else 2 * ROWS)) // frames)
 
-    def cost(at_once):
-        """Of all products. Tiles are computed whole, and so is the last task."""
-        tiles = [_ceil(at_once * frames, h) * h * price for h, price in ((TALL, 1), (SHORT, 1.02))]
-        return _ceil(places, at_once) * min(tiles), tiles[0] > tiles[1]
+    def cost(choice):
+        """Of all products, when tiles are computed whole, and so is the last task."""
+        at_once, height, price = choice
+        return _ceil(places, at_once) * _ceil(at_once * frames, height) * height * price
 
-    at_once = min(range(min(most, places), most // 2, -1), key=lambda n: cost(n)[0])
-    tall = not cost(at_once)[1]
-    return Plan(high, wide, *dilation, at_once, tall)
+    sizes = range(min(most, places), min(most, places) // 2, -1)
+    tiles = ((TALL, 1.0), (SHORT, 1.02))
+    at_once, height, _ = min(((n, *tile) for n in sizes for tile in tiles), key=cost)
+    return Plan(high, wide, *dilation, at_once, height == TALL)
 
 
 def convolve(x, w, b, before, dilation, y, rows=None):
