@@ -132,9 +132,7 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         dx = np.empty((N, *input_size, C_in), dy.dtype)
         threads.run(loops.conv_backward_input, dy, w, stride, before, dilation, groups, _3d(dx))
     else:
-        # With a stride there may be inputs that no tap meets.
-        empty = aligned_empty if max(stride) == 1 else aligned_zeros
-        dx = empty((N, *input_size, C_in), dy.dtype)
+        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
         dy, dx3 = _flattened(w.shape, stride, dy, _3d(dx))
         input_gradient.backward_input(dy, _grouped(w, groups), stride, before, dilation, dx3)
     return dx

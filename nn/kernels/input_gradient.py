@@ -36,11 +36,14 @@ def phases(size, K, stride, before, dilation):
 def backward_input(dy, w, stride, before, dilation, dx):
     """dx(i) = Σ_p dy(o) @ w(p)ᵀ over the taps with o·stride + p·dilation − before = i.
 
-    dy (N, *S_out, groups · outputs), w (P, Q, R, C, groups, outputs). dx (N, T, H, W, groups · C)
-    must be zero where no tap meets an input, which happens when the stride exceeds the kernel.
+    dy (N, *S_out, groups · outputs), w (P, Q, R, C, groups, outputs), dx (N, T, H, W, groups · C),
+    which is written into.
     """
     axes = zip(dx.shape[1:4], w.shape[:3], stride, before, dilation, strict=True)
-    for phase in itertools.product(*(phases(*axis) for axis in axes)):
+    met = list(itertools.product(*(phases(*axis) for axis in axes)))
+    if len(met) < math.prod(stride):
+        dx[...] = 0  # no tap meets the other phases
+    for phase in met:
         first, taps, before, dilation = zip(*phase, strict=True)
         part = w[taps].swapaxes(-3, -1)  # (P', Q', R', outputs, groups, C)
         convolve(dy, part, None, (1, 1, 1), before, dilation, dx, first, stride)
