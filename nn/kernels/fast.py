@@ -27,7 +27,7 @@ from nn.kernels import (
     winograd,
     winograd_gradient,
 )
-from nn.kernels.aligned import aligned_empty, aligned_zeros
+from nn.kernels.aligned import aligned_empty
 from nn.kernels.channels import narrowed, widened
 from nn.kernels.reference import output_size, winner_dtype
 
