@@ -39,45 +39,15 @@ from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+from nn.kernels.winograd_transforms import (
+    CHUNK,
+    POINTS,
+    transform_kernel,
+    transform_patch,
+    transform_products,
+)
 
-CHUNK = 16  # channels that lie side by side in V
-POINTS = 36
 ROWS = 32  # frames × places of a task, at most: measured; twice as many where frames overlap
-
-# The points ±a and ±b. Any would do; these round best of those tried. a²b² = 1, which
-# the transforms below use, and a² + b² = 5/2.
-A, B = 0.5**0.5, 2**0.5
-A2, B2 = 0.5, 2.0
-AT_A, AT_B = 1 / (2 * A2 * (A2 - B2)), 1 / (2 * B2 * (B2 - A2))  # the scales in G
-
-
-# ---- the transforms in one dimension ----------------------------------------------------
-
-
-@kernel
-def _input_points(d0, d1, d2, d3, d4, d5):
-    """Bᵀ d."""
-    even_a, odd_a = d4 - d2 * B2, (d3 - d1 * B2) * A
-    even_b, odd_b = d4 - d2 * A2, (d3 - d1 * A2) * B
-    first, last = (d0 + d4) - d2 * (A2 + B2), (d1 + d5) - d3 * (A2 + B2)
-    return first, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, last
-
-
-@kernel
-def _kernel_points(g0, g1, g2):
-    """G g."""
-    even_a, odd_a = (g0 + g2 * A2) * AT_A, g1 * (A * AT_A)
-    even_b, odd_b = (g0 + g2 * B2) * AT_B, g1 * (B * AT_B)
-    return g0, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, g2
-
-
-@kernel
-def _outputs(m0, m1, m2, m3, m4, m5):
-    """Aᵀ m."""
-    even_a, odd_a = m1 + m2, (m1 - m2) * A
-    even_b, odd_b = m3 + m4, (m3 - m4) * B
-    y2, y3 = even_a * A2 + even_b * B2, (odd_a * A2 + odd_b * B2) + m5
-    return (m0 + even_a) + even_b, odd_a + odd_b, y2, y3
 
 
 # ---- the compiled part ------------------------------------------------------------------
@@ -131,54 +101,7 @@ def _transform_kernels(w, start, steps, P, C, O, panel, U, to, step):
                         else:
                             for o in range(min(L, O - first - v)):
                                 taps[(q * 3 + r) * L + o] = w[tap + o * steps[4]]
-                for r in range(3):
-                    u = _kernel_points(
-                        load(taps, r * L, 0, 1, 1),
-                        load(taps, (3 + r) * L, 0, 1, 1),
-                        load(taps, (6 + r) * L, 0, 1, 1),
-                    )
-                    store_6(u, half, r * L, 3 * L)
-                for i in range(6):
-                    u = _kernel_points(
-                        load(half, i * 3 * L, 0, 1, 1),
-                        load(half, (i * 3 + 1) * L, 0, 1, 1),
-                        load(half, (i * 3 + 2) * L, 0, 1, 1),
-                    )
-                    store_6(u, U, to + i * 6 * step + (p * C + c) * width + v, step)
-
-
-@kernel
-def store_6(vectors, array, at, step):
-    store(vectors[0], array, at, 0)
-    store(vectors[1], array, at + step, 0)
-    store(vectors[2], array, at + 2 * step, 0)
-    store(vectors[3], array, at + 3 * step, 0)
-    store(vectors[4], array, at + 4 * step, 0)
-    store(vectors[5], array, at + 5 * step, 0)
-
-
-@kernel
-def load_6(array, at, step):
-    return (
-        load(array, at, 0, 1, 1),
-        load(array, at + step, 0, 1, 1),
-        load(array, at + 2 * step, 0, 1, 1),
-        load(array, at + 3 * step, 0, 1, 1),
-        load(array, at + 4 * step, 0, 1, 1),
-        load(array, at + 5 * step, 0, 1, 1),
-    )
-
-
-@kernel
-def _transform_patch(x, at, row_step, column_step, half, V, to, step):
-    """V = Bᵀ d B for one vector of channels."""
-    L = lanes(V)
-    for j in range(6):
-        d = load_6(x, at + j * column_step, row_step)
-        store_6(_input_points(*d), half, j * L, 6 * L)
-    for i in range(6):
-        d = load_6(half, i * 6 * L, L)
-        store_6(_input_points(*d), V, to + i * 6 * step, step)
+                transform_kernel(taps, half, U, to + (p * C + c) * width + v, step)
 
 
 @kernel
@@ -209,7 +132,7 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
                 elif inside and c + CHUNK <= C:
                     at = (((n * T + i) * H + j0) * W + k0) * C + c
                     for v in range(0, CHUNK, L):
-                        _transform_patch(x, at + v, d * W * C, e * C, half, V, to + v, step)
+                        transform_patch(x, at + v, d * W * C, e * C, half, V, to + v, step)
                 else:
                     clear(patch, 0, 36 * CHUNK)
                     for row in range(6):
@@ -220,7 +143,7 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
                                 place = (row * 6 + column) * CHUNK
                                 copy(patch, place, x, at, min(CHUNK, C - c))
                     for v in range(0, CHUNK, L):
-                        _transform_patch(patch, v, 6 * CHUNK, CHUNK, half, V, to + v, step)
+                        transform_patch(patch, v, 6 * CHUNK, CHUNK, half, V, to + v, step)
                 to += frames * plan.at_once * CHUNK
 
 
@@ -252,26 +175,6 @@ _multiply_narrow = _make_product(TALL, 1)
 
 
 @kernel
-def _transform_products(M, m_step, at, half, bias, o, y, to, row_step, column_step):
-    """y = Aᵀ M A + b for one place and one vector of output channels."""
-    L = lanes(M)
-    for j in range(6):
-        y0, y1, y2, y3 = _outputs(*load_6(M, at + j * m_step, 6 * m_step))
-        store(y0, half, j * L, 0)
-        store(y1, half, (6 + j) * L, 0)
-        store(y2, half, (12 + j) * L, 0)
-        store(y3, half, (18 + j) * L, 0)
-    b = load(bias, o, 0, 1, 1)
-    for i in range(4):
-        y0, y1, y2, y3 = _outputs(*load_6(half, i * 6 * L, L))
-        store(y0 + b, y, to, 0)
-        store(y1 + b, y, to + column_step, 0)
-        store(y2 + b, y, to + 2 * column_step, 0)
-        store(y3 + b, y, to + 3 * column_step, 0)
-        to += row_step
-
-
-@kernel
 def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shape):
     """The outputs of some places, all frames, one panel of channels."""
     N, T, H, W, C = shape
@@ -288,9 +191,9 @@ def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shap
                 at = (t * plan.at_once + s) * width + v
                 to = (((n * T + t) * H + h) * W + w) * C + o
                 if whole and o + L <= C:
-                    _transform_products(M, m_step, at, half, bias, o, y, to, d * W * C, e * C)
+                    transform_products(M, at, m_step, half, bias, o, y, to, d * W * C, e * C)
                 else:
-                    _transform_products(M, m_step, at, half, bias, o, part, 0, 4 * L, L)
+                    transform_products(M, at, m_step, half, bias, o, part, 0, 4 * L, L)
                     for row in range(4):
                         for column in range(4):
                             if h + row * d < H and w + column * e < W:
@@ -383,6 +286,8 @@ def convolve(x, w, b, before, dilation, y, rows=None):
     x (N, T, H, W, C), w (P, 3, 3, C, C_out) with any strides, y (N, T_out, H_out, W_out, C_out).
     dilation: along height and width.
     """
+    if y.size == 0:
+        return
     P = len(w)
     C, C_out = x.shape[4], y.shape[4]
     if P == 1 and before[0] == 0 and x.shape[1] == y.shape[1]:

@@ -27,67 +27,12 @@ from nn.kernels.aligned import ALIGNMENT, aligned
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
-from nn.kernels.winograd import (
-    A2,
-    AT_A,
-    AT_B,
-    B2,
-    CHUNK,
-    POINTS,
-    A,
-    B,
-    Plan,
-    count_places,
-    load_6,
-    off_4096,
-    outputs_of,
-    store_6,
-    transform_inputs,
-)
+from nn.kernels.winograd import Plan, count_places, off_4096, outputs_of, transform_inputs
+from nn.kernels.winograd_transforms import CHUNK, POINTS, transform_gradient, transform_sums
 
 CHANNELS = 64  # of either kind in one task, at most
 ROWS = 32  # frames × places whose V and E are made at a time
 TASKS = 8
-
-
-@kernel
-def _gradient_points(y0, y1, y2, y3):
-    """A y."""
-    even_a, odd_a = y0 + y2 * A2, (y1 + y3 * A2) * A
-    even_b, odd_b = y0 + y2 * B2, (y1 + y3 * B2) * B
-    return y0, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, y3
-
-
-@kernel
-def _taps(u0, u1, u2, u3, u4, u5):
-    """Gᵀ u."""
-    even_a, odd_a = (u1 + u2) * AT_A, (u1 - u2) * (A * AT_A)
-    even_b, odd_b = (u3 + u4) * AT_B, (u3 - u4) * (B * AT_B)
-    return (u0 + even_a) + even_b, odd_a + odd_b, (even_a * A2 + even_b * B2) + u5
-
-
-@kernel
-def _transform_gradient(dy, at, row_step, column_step, half, E, to, step):
-    """E = A dy Aᵀ for one vector of channels of 4×4 outputs."""
-    L = lanes(E)
-    for j in range(4):
-        e = _gradient_points(
-            load(dy, at, 0, 1, 1),
-            load(dy, at + row_step, 0, 1, 1),
-            load(dy, at + 2 * row_step, 0, 1, 1),
-            load(dy, at + 3 * row_step, 0, 1, 1),
-        )
-        store_6(e, half, j * L, 4 * L)
-        at += column_step
-    for i in range(0, 24, 4):
-        e = _gradient_points(
-            load(half, i * L, 0, 1, 1),
-            load(half, (i + 1) * L, 0, 1, 1),
-            load(half, (i + 2) * L, 0, 1, 1),
-            load(half, (i + 3) * L, 0, 1, 1),
-        )
-        store_6(e, E, to, step)
-        to += 6 * step
 
 
 @kernel
@@ -113,7 +58,7 @@ def _transform_gradients(dy, shape, first, n_places, plan, o0, width, E, to, ste
                 at = (((n * T + t) * H + h) * W + w) * C + o0 + v
                 to_e = to + (t * plan.at_once + s) * width + v
                 if whole and o0 + v + L <= C:
-                    _transform_gradient(dy, at, d * W * C, e * C, half, E, to_e, step)
+                    transform_gradient(dy, at, d * W * C, e * C, half, E, to_e, step)
                 else:
                     clear(part, 0, 16 * L)
                     channels = max(0, min(L, C - o0 - v))  # the panel may reach beyond the last
@@ -122,7 +67,7 @@ def _transform_gradients(dy, shape, first, n_places, plan, o0, width, E, to, ste
                             if h + row * d < H and w + column * e < W:
                                 source = at + (row * d * W + column * e) * C
                                 copy(part, (row * 4 + column) * L, dy, source, channels)
-                    _transform_gradient(part, 0, 4 * L, L, half, E, to_e, step)
+                    transform_gradient(part, 0, 4 * L, L, half, E, to_e, step)
 
 
 def _make_product(rows, vectors):
@@ -170,16 +115,7 @@ def _write_taps(dU, size, width, c0, o0, dw, C, O):
                     if o >= O:
                         continue
                     at = ((p * panels + panel) * C_task + c) * width + v
-                    for j in range(6):
-                        g = _taps(*load_6(dU, at + j * step, 6 * step))
-                        store(g[0], half, j * L, 0)
-                        store(g[1], half, (6 + j) * L, 0)
-                        store(g[2], half, (12 + j) * L, 0)
-                    for i in range(3):
-                        g = _taps(*load_6(half, i * 6 * L, L))
-                        store(g[0], part, i * 3 * L, 0)
-                        store(g[1], part, (i * 3 + 1) * L, 0)
-                        store(g[2], part, (i * 3 + 2) * L, 0)
+                    transform_sums(dU, at, step, half, part)
                     for tap in range(9):
                         to = ((p * 9 + tap) * C + c0 + c) * O + o
                         if o + L <= O:
@@ -252,6 +188,8 @@ def backward_weight(dy, x, P, before, dilation, rows=ROWS, channels=CHANNELS, ta
     if P == 1 and before[0] == 0 and x.shape[1] == dy.shape[1]:
         x, dy = (a.reshape(-1, 1, *a.shape[2:]) for a in (x, dy))
     C, C_out = x.shape[4], dy.shape[4]
+    if dy.size == 0:
+        return np.zeros((P, 3, 3, C, C_out), x.dtype)
     N, T, H, W = dy.shape[:4]
     L = VECTOR_BYTES // x.itemsize
     width = L if C_out <= L else 2 * L

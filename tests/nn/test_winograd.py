@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nn import kernels
 from nn.kernels import winograd
 from nn.kernels.winograd_matrices import POINTS
+from nn.kernels.winograd_transforms import A2, B2, A, B
 
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-13}
 
@@ -83,10 +84,16 @@ def test_rounding_is_bounded_and_worse_than_direct():
 
 
 def test_the_transforms_use_the_points_of_the_matrices():
-    assert POINTS[4] == (0.0, winograd.A, -winograd.A, winograd.B, -winograd.B)
-    assert winograd.A2 == pytest.approx(winograd.A**2)
-    assert winograd.B2 == pytest.approx(winograd.B**2)
-    assert winograd.A2 * winograd.B2 == pytest.approx(1)  # which `_input_points` relies on
+    assert POINTS[4] == (
+        0.0,
+        A,
+        -A,
+        B,
+        -B,
+    )
+    assert A2 == pytest.approx(A**2)
+    assert B2 == pytest.approx(B**2)
+    assert A2 * B2 == pytest.approx(1)  # which `_input_points` relies on
 
 
 def test_nan_stays_where_it_belongs():
