@@ -34,17 +34,23 @@ BLOCK_BYTES = 192 * 1024  # of inputs for one task: less than the second-level c
 PANEL_BYTES = 1024 * 1024  # of weights for one task
 FEWEST_TASKS = 16  # so that the threads finish together
 
-# The tiles there are: rows, vectors, and what a multiplication costs, measured: a tile with few
-# sums waits for its operands.
-TILES = ((TALL, 2, 1.0), (SHORT, 2, 1.02), (2 * SHORT, 1, 1.1))
+# What a multiplication costs in other tiles than the tall one, measured. A tile with few sums waits
+# for its operands: of two vectors, short ones with 8 rows hardly do, those with 4 rows do.
+SHORT_PRICE = 1.02 if SHORT >= 8 else 1.15
+NARROW = 2 * SHORT  # rows of a tile with one vector only, for few output channels
+NARROW_PRICE = 1.15
+MOST_ROWS = max(TALL, NARROW)
+TILE_PRICE = 40  # multiplications in the time that it takes to begin and to end a tile
 
 
 class Plan(NamedTuple):
     """How the work is divided."""
 
-    tile: int  # which of TILES
+    vectors: int  # in the width of a tile
     rows: int  # outputs of one block, along the height
     columns: int  # and along the width
+    tall: int  # of these, the ones in tall tiles; the others are in short ones
+    tall_last: int  # the same for the last block along the width
     panels: int  # of one task
     runs: int  # R, or 1 where the taps along the width are one run with the channels
 
@@ -100,7 +106,7 @@ def _make_tile_kernel(rows, vectors):
 
 _tall = _make_tile_kernel(TALL, 2)
 _short = _make_tile_kernel(SHORT, 2)
-_narrow = _make_tile_kernel(2 * SHORT, 1)
+_narrow = _make_tile_kernel(NARROW, 1)
 
 
 @kernel
@@ -163,7 +169,7 @@ def _convolve_block(
     k = w0 * stride[2] - before[2]
     rows = (n_rows - 1) * stride[1] + (Q - 1) * dilation[1] + 1
     columns = (n_outputs - 1) * stride[2] + (R - 1) * dilation[2] + 1
-    over = (TILES[plan.tile][0] * stride[2] + 1) * C_in
+    over = (MOST_ROWS * stride[2] + 1) * C_in
     p0, p1 = taps_inside(i, P, dilation[0], T)
 
     base = (((n * T + i) * H + j) * W + k) * C_in
@@ -181,7 +187,7 @@ def _convolve_block(
 
     # While the first panel is computed, the inputs of the next block are fetched: below this one,
     # or beside it. With each product so many numbers that as many come as this block has.
-    tiles = n_rows * -(-n_outputs // TILES[plan.tile][0])
+    tiles = n_rows * -(-n_outputs // TALL)
     ahead, inputs = (((n * T + i) * H + j + rows) * W + k) * C_in, n_rows * stride[1] * W * C_in
     if w_blocks > 1:
         ahead += (columns - rows * W) * C_in
@@ -189,26 +195,33 @@ def _convolve_block(
     advance = -(-inputs // (tiles * terms))
 
     run = R * C // plan.runs
-    edge = np.empty(TILES[plan.tile][0] * width, x.dtype)
+    edge = np.empty(MOST_ROWS * width, x.dtype)
     numbers, start = panels.reshape(-1), bias.reshape(-1)
     at = (n * y_shape[1] + first[0] + t * step[0]) * y_shape[2] + first[1] + h0 * step[1]
     at = (at * y_shape[3] + first[2] + w0 * step[2]) * y_shape[4]
+    x_steps = (stride[1] * row_step, stride[2] * C_in)
+    y_steps = (step[1] * y_shape[3] * y_shape[4], step[2] * y_shape[4])
+    height = (j, stride[1], Q, dilation[1], H)
+    tall = plan.tall if n_outputs == plan.columns else plan.tall_last
     for g in range(groups):
         for panel in range(panel0, min(panel0 + plan.panels, n_panels)):
-            number = g * n_panels + panel
-            args = (
-                source, base + g * C, (stride[1] * row_step, stride[2] * C_in), tap_steps,
-                (p0, p1), (j, stride[1], Q, dilation[1], H), numbers, number * terms * width,
-                plan.runs, run, start, number * width, y, at + g * outputs + panel * width,
-                (step[1] * y_shape[3] * y_shape[4], step[2] * y_shape[4]), (n_rows, n_outputs),
-                min(width, outputs - panel * width), edge, x, ahead, advance,
-            )  # fmt: skip
-            if plan.tile == 0:
-                _tall(*args)
-            elif plan.tile == 1:
-                _short(*args)
+            number, a, b = g * n_panels + panel, base + g * C, at + g * outputs + panel * width
+            weights = (numbers, number * terms * width, plan.runs, run, start, number * width)
+            rest = (min(width, outputs - panel * width), edge, x, ahead, advance)
+            if plan.vectors == 1:
+                _narrow(
+                    source, a, x_steps, tap_steps, (p0, p1), height, *weights,
+                    y, b, y_steps, (n_rows, n_outputs), *rest,
+                )  # fmt: skip
             else:
-                _narrow(*args)
+                _tall(
+                    source, a, x_steps, tap_steps, (p0, p1), height, *weights,
+                    y, b, y_steps, (n_rows, tall), *rest,
+                )  # fmt: skip
+                _short(
+                    source, a + tall * x_steps[1], x_steps, tap_steps, (p0, p1), height, *weights,
+                    y, b + tall * y_steps[1], y_steps, (n_rows, n_outputs - tall), *rest,
+                )  # fmt: skip
             advance = 0
 
 
@@ -259,19 +272,26 @@ def _ceil(a, b):
     return -(-a // b)
 
 
-def choose_tile(W_out, outputs, terms, lanes):
-    """The index in TILES of the one that takes the least time for this size, as estimated.
+def tall_share(n):
+    """Of n neighbouring outputs, how many belong in tall tiles, if short ones take the rest.
 
-    Tiles are computed whole, so what hangs over the edge is wasted; and to begin and to end a
-    tile takes as long as some 40 multiplications, much when there are few terms to sum.
+    Tiles are computed whole: what hangs over the edge is wasted. → (outputs, the cost in rows)
     """
 
-    def cost(tile):
-        rows, vectors, price = tile
-        tiles = _ceil(W_out, rows) * _ceil(outputs, vectors * lanes)
-        return tiles * (rows * vectors * price * terms + 40)
+    def cost(tall):
+        rest = _ceil(max(0, n - tall * TALL), SHORT) * SHORT
+        return tall * TALL + rest * SHORT_PRICE
 
-    return min(range(len(TILES)), key=lambda i: cost(TILES[i]))
+    tall = min(range(_ceil(n, TALL), -1, -1), key=cost)
+    return min(n, tall * TALL), cost(tall)
+
+
+def choose_vectors(W_out, outputs, terms, lanes):
+    """Two vectors in a tile or one: which takes less time for this size, as estimated."""
+    wide = tall_share(W_out)[1] * 2 * terms + _ceil(W_out, TALL) * TILE_PRICE
+    tiles = _ceil(W_out, NARROW)
+    narrow = tiles * (NARROW * NARROW_PRICE * terms + TILE_PRICE)
+    return 2 if _ceil(outputs, 2 * lanes) * wide <= _ceil(outputs, lanes) * narrow else 1
 
 
 def _bias_panels(b, groups, outputs, width, dtype):
@@ -281,12 +301,12 @@ def _bias_panels(b, groups, outputs, width, dtype):
     return bias.reshape(groups, -1, width)
 
 
-def _make_plan(N, w_shape, tile, size, stride, dilation, width, itemsize):
+def _make_plan(N, w_shape, vectors, size, stride, dilation, width, itemsize):
     P, Q, R, C, groups, outputs = w_shape
     T, H, W = size
-    rows = TILES[tile][0]
+    rows = TALL if vectors == 2 else NARROW
     tiles = _ceil(W, rows)
-    columns = rows * _ceil(tiles, _ceil(tiles, 9))  # at most 9 tiles, in blocks of one size
+    columns = min(W, rows * _ceil(tiles, _ceil(tiles, 9)))  # at most 9 tiles, of blocks alike
     n_blocks = N * T * _ceil(W, columns)
     n_panels = _ceil(outputs, width)
     panels = n_panels if groups > 1 else PANEL_BYTES // (P * Q * R * C * width * itemsize)
@@ -298,7 +318,8 @@ def _make_plan(N, w_shape, tile, size, stride, dilation, width, itemsize):
     for_all = _ceil(H, _ceil(FEWEST_TASKS, n_blocks))
     rows = max(1, min(H, fitting, for_all))
     runs = 1 if dilation[2] == groups == 1 else R
-    return Plan(tile, _ceil(H, _ceil(H, rows)), columns, panels, runs)
+    tall, tall_last = tall_share(columns)[0], tall_share(W % columns)[0]
+    return Plan(vectors, _ceil(H, _ceil(H, rows)), columns, tall, tall_last, panels, runs)
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):
@@ -313,9 +334,9 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     if 0 in size or 0 in y.shape:
         return
     L = VECTOR_BYTES // x.itemsize
-    tile = choose_tile(size[2], outputs, math.prod(K) * C, L)
-    width = TILES[tile][1] * L
-    plan = _make_plan(len(x), w.shape, tile, size, stride, dilation, width, x.itemsize)
+    vectors = choose_vectors(size[2], outputs, math.prod(K) * C, L)
+    width = vectors * L
+    plan = _make_plan(len(x), w.shape, vectors, size, stride, dilation, width, x.itemsize)
     panels = aligned_empty((groups, _ceil(outputs, width), math.prod(K) * C, width), x.dtype)
     bias = _bias_panels(b, groups, outputs, width, x.dtype)
     numbers, start, steps = flat_view(w)
