@@ -1,7 +1,7 @@
 """Which kernel computes a convolution, and why: one rule, to be read here.
 
     depthwise   a filter of its own for every channel: there is no sum over channels to tile
-    winograd    3×3 or P×3×3, stride 1, where a quarter of the multiplications is worth the
+    winograd    3×3 taps or more, stride 1, where a quarter of the multiplications is worth the
                 transforms
     direct      everything else
 
@@ -19,6 +19,7 @@ from nn.kernels.reference import output_size
 FEWEST_CHANNELS = 12
 # Measured: to transform the kernels takes as long as the products of so many places.
 KERNEL_PLACES = 20
+GAIN = 1.3  # so many times fewer multiplications at least
 
 
 class Choice(NamedTuple):
@@ -38,20 +39,21 @@ def choose(asked, N, size, kernel_size, stride, dilation, C, C_out, groups):
         return Choice("depthwise", "every channel has a filter of its own")
     if asked in ("loops", "direct"):
         return Choice(asked, "asked for")
-    if tuple(kernel_size[-2:]) != (3, 3):
-        return Choice("direct", "the transforms are for kernels of 3×3")
+    if min(kernel_size[-2:]) < 3 or len(kernel_size) < 2:
+        return Choice("direct", "the transforms are for kernels of 3×3 and larger ones")
     if max(*stride, *dilation[:-2], groups) > 1:
         return Choice("direct", "the transforms are for stride 1, one group, no dilation in time")
     if asked == "winograd":
         return Choice("winograd", "asked for")
     if min(C, C_out) < FEWEST_CHANNELS:
         return Choice("direct", f"fewer than {FEWEST_CHANNELS} channels: transforms cost too much")
-    outputs = N * math.prod(size)
+    outputs, taps = N * math.prod(size), math.prod(kernel_size[-2:])
+    parts = math.prod(math.ceil(k / 3) for k in kernel_size[-2:])
     places = N * math.prod(size[:-2])
     for n, d in zip(size[-2:], dilation[-2:], strict=True):
         places *= math.ceil(math.ceil(n / d) / 4) * d
-    products = f"{outputs} places × 9 taps become {places} × 36 products"
-    if 4 * (places + KERNEL_PLACES) >= outputs:
+    products = f"{outputs} outputs × {taps} taps become {places} places × {36 * parts} products"
+    if GAIN * 36 * parts * (places + KERNEL_PLACES) >= taps * outputs:
         return Choice("direct", f"too few places to pay for the transforms: {products}")
     return Choice("winograd", products)
 

@@ -155,7 +155,7 @@ def conv_backward_weight(dy, x, kernel_size, stride, padding, dilation, groups):
         threads.run(depthwise.backward_weight, dy, x, stride, before, dilation, shares)
         dw = narrowed(shares.sum(axis=0), C_out)
     elif kind == "winograd":
-        dw = winograd_gradient.backward_weight(dy, x, K[0], before, dilation[1:])
+        dw = winograd_gradient.backward_weight(dy, x, K, before, dilation[1:])
     elif kind == "loops":
         shares = np.zeros((LOOP_SHARES, *K, C, C_out), x.dtype)
         threads.run(loops.conv_backward_weight, dy, x, stride, before, dilation, groups, shares)

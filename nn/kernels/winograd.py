@@ -60,6 +60,8 @@ class Plan(NamedTuple):
     wide: int
     dilation_high: int
     dilation_wide: int
+    parts_high: int  # kernels of 3×3 that the taps are divided into, see `shift`
+    parts_wide: int
     at_once: int  # places in a task, each in all frames
     tall: bool  # which register tile
 
@@ -83,30 +85,53 @@ def count_places(clips, plan):
 
 
 @kernel
-def _transform_kernels(w, start, steps, P, C, O, panel, U, to, step):
+def shift(part, plan):
+    """Rows and columns by which a part of the kernel stands apart from the first.
+
+    A larger kernel is several kernels of 3×3 side by side, made up with zeros. Each sees the
+    input shifted, so they are summed like channels: 5×5 taps of C channels are 3×3 taps of 4·C.
+    """
+    row, column = part // plan.parts_wide * 3, part % plan.parts_wide * 3
+    return row * plan.dilation_high, column * plan.dilation_wide
+
+
+@kernel
+def count_parts(plan):
+    return plan.parts_high * plan.parts_wide
+
+
+@kernel
+def _transform_kernels(w, start, steps, taps_there, parts_wide, C, O, panel, U, to, step):
     """U = G g Gᵀ for one panel of output channels."""
+    P, Q, R = taps_there
+    parts = -(-Q // 3) * parts_wide
     L = lanes(U)
     first, width = panel * 2 * L, 2 * L if O - panel * 2 * L > L else L
     taps = aligned(np.zeros(9 * CHUNK + ALIGNMENT, w.dtype))
     half = aligned(np.empty(18 * CHUNK + ALIGNMENT, w.dtype))
     for v in range(0, width, L):
-        for p in range(P):
-            for c in range(C):
-                at = start + p * steps[0] + c * steps[3] + (first + v) * steps[4]
-                for q in range(3):
-                    for r in range(3):
-                        tap = at + q * steps[1] + r * steps[2]
-                        if steps[4] == 1 and first + v + L <= O:
-                            store(load(w, tap, 0, 1, 1), taps, (q * 3 + r) * L, 0)
-                        else:
-                            for o in range(min(L, O - first - v)):
-                                taps[(q * 3 + r) * L + o] = w[tap + o * steps[4]]
-                transform_kernel(taps, half, U, to + (p * C + c) * width + v, step)
+        for number in range(P * parts * C):  # as they are used: by tap in time, part and channel
+            p, part, c = number // (parts * C), number // C % parts, number % C
+            at = start + p * steps[0] + c * steps[3] + (first + v) * steps[4]
+            q0, r0 = part // parts_wide * 3, part % parts_wide * 3
+            for q in range(q0, q0 + 3):
+                for r in range(r0, r0 + 3):
+                    tap, to_tap = at + q * steps[1] + r * steps[2], ((q - q0) * 3 + r - r0) * L
+                    if q >= Q or r >= R:
+                        clear(taps, to_tap, L)
+                    elif steps[4] == 1 and first + v + L <= O:
+                        store(load(w, tap, 0, 1, 1), taps, to_tap, 0)
+                    else:
+                        for o in range(min(L, O - first - v)):
+                            taps[to_tap + o] = w[tap + o * steps[4]]
+            transform_kernel(taps, half, U, to + number * width + v, step)
 
 
 @kernel
-def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, V, step):
+def transform_inputs(x, shape, before, frames, first, n_places, plan, part, channels, V, v0, step):
     """V of n_places places from `first` on, in the chunks from channels[0] to channels[1].
+
+    part: the part of the kernel that they are for. It stands in V from v0 on.
 
     x is flat, and shape what it was. Frames outside x, like pixels, are zeros, and so is V where
     there are fewer than plan.at_once places.
@@ -116,15 +141,18 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
     half = aligned(np.empty(36 * CHUNK + ALIGNMENT, x.dtype))
     L = lanes(V)
     d, e = plan.dilation_high, plan.dilation_wide
+    down, right = shift(part, plan)
+    size = -(-(channels[1] - channels[0]) // CHUNK) * frames * plan.at_once * CHUNK
     if n_places < plan.at_once:
-        clear(V, 0, POINTS * step)
+        for point in range(POINTS):
+            clear(V, v0 + point * step, size)
     for s in range(n_places):
         n, j0, k0 = outputs_of(first + s, plan)
-        j0, k0 = j0 - before[1], k0 - before[2]
+        j0, k0 = j0 + down - before[1], k0 + right - before[2]
         inside = j0 >= 0 and k0 >= 0 and j0 + 5 * d < H and k0 + 5 * e < W
         for frame in range(frames):
             i = frame - before[0]
-            to = (frame * plan.at_once + s) * CHUNK
+            to = v0 + (frame * plan.at_once + s) * CHUNK
             for c in range(channels[0], channels[1], CHUNK):
                 if not 0 <= i < T:
                     for point in range(POINTS):
@@ -149,21 +177,23 @@ def transform_inputs(x, shape, before, frames, first, n_places, plan, channels, 
 
 def _make_product(rows, vectors):
     @kernel
-    def multiply(V, v_step, chunk_step, tap_step, U, to, u_step, P, C, nothing, M, m_step, n_rows):
+    def multiply(V, v_step, chunk_step, tap_step, U, to, u_step, terms, nothing, M, m_step, n_rows):
         """M = V @ U for all points, one panel of output channels, tile after tile."""
         apart()
         width = vectors * lanes(M)
+        P, parts, C = terms
         for point in range(POINTS):
             for m in range(0, n_rows, rows):
                 b = to + point * u_step
                 tile = load(nothing, 0, 0, rows, vectors)
                 for p in range(P):
                     a = point * v_step + p * tap_step + m * CHUNK
-                    for c in range(0, C, CHUNK):
-                        for i in range(a, a + min(CHUNK, C - c)):
-                            tile = add_outer(tile, V, i, CHUNK, U, b)
-                            b += width
-                        a += chunk_step
+                    for _ in range(parts):
+                        for c in range(0, C, CHUNK):
+                            for i in range(a, a + min(CHUNK, C - c)):
+                                tile = add_outer(tile, V, i, CHUNK, U, b)
+                                b += width
+                            a += chunk_step
                 store(tile, M, point * m_step + m * width, width)
 
     return multiply
@@ -202,9 +232,10 @@ def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shap
 
 
 @kernel
-def _transform_all_kernels(thread, threads, w, start, steps, P, C, O, U, u_step):
+def _transform_all_kernels(thread, threads, w, start, steps, taps, parts_wide, C, O, U, u_step):
     for panel in range(thread, -(-O // (2 * lanes(U))), threads):
-        _transform_kernels(w, start, steps, P, C, O, panel, U, panel * POINTS * u_step, u_step)
+        to = panel * POINTS * u_step
+        _transform_kernels(w, start, steps, taps, parts_wide, C, O, panel, U, to, u_step)
 
 
 @kernel
@@ -215,6 +246,7 @@ def _convolve(thread, threads, x, x_shape, P, bias, before, plan, U, scratch, y,
     # The last tile of rows reads beyond V: zeros there, as arithmetic on what happens to lie
     # in fresh memory can be slow.
     used = -(-x_shape[4] // CHUNK) * (y_shape[1] + P - 1) * plan.at_once * CHUNK
+    used *= count_parts(plan)
     for point in range(POINTS):
         clear(V, point * v_step + used, v_step - used)
     n_tasks = -(-count_places(x_shape[0], plan) // plan.at_once)
@@ -234,18 +266,28 @@ def _convolve_places(
     nothing = np.zeros(2 * L, x.dtype)
     frames = T_out + P - 1
     n_places = min(plan.at_once, count_places(x_shape[0], plan) - first)
-    transform_inputs(x, x_shape, before, frames, first, n_places, plan, (0, C), V, v_step)
-    n_rows = T_out * plan.at_once
-    products = (V, v_step, frames * plan.at_once * CHUNK, plan.at_once * CHUNK, U)
+    chunk_step, tap_step = frames * plan.at_once * CHUNK, plan.at_once * CHUNK
+    for part in range(count_parts(plan)):
+        v0 = part * -(-C // CHUNK) * chunk_step
+        transform_inputs(
+            x, x_shape, before, frames, first, n_places, plan, part, (0, C), V, v0, v_step
+        )  # fmt: skip
+    n_rows, terms = T_out * plan.at_once, (P, count_parts(plan), C)
     for panel in range(-(-O // (2 * L))):
         to, width = panel * POINTS * u_step, 2 * L
         if O - panel * 2 * L <= L:
             width = L
-            _multiply_narrow(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
+            _multiply_narrow(
+                V, v_step, chunk_step, tap_step, U, to, u_step, terms, nothing, M, m_step, n_rows
+            )  # fmt: skip
         elif plan.tall:
-            _multiply_tall(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
+            _multiply_tall(
+                V, v_step, chunk_step, tap_step, U, to, u_step, terms, nothing, M, m_step, n_rows
+            )  # fmt: skip
         else:
-            _multiply_short(*products, to, u_step, P, C, nothing, M, m_step, n_rows)
+            _multiply_short(
+                V, v_step, chunk_step, tap_step, U, to, u_step, terms, nothing, M, m_step, n_rows
+            )  # fmt: skip
         _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, y_shape)
 
 
@@ -263,8 +305,9 @@ def off_4096(numbers, itemsize):
     return lines * 64 // itemsize
 
 
-def make_plan(N, frames, P, H, W, dilation, rows=None):
+def make_plan(N, frames, kernel_size, H, W, dilation, rows=None):
     """rows: how many patches to transform before they are multiplied; None to choose."""
+    P, Q, R = kernel_size
     high, wide = (_ceil(_ceil(n, d), 4) for n, d in zip((H, W), dilation, strict=True))
     places = N * high * wide * dilation[0] * dilation[1]
     most = max(1, (rows or (ROWS if P == 1 else 2 * ROWS)) // frames)
@@ -277,35 +320,38 @@ def make_plan(N, frames, P, H, W, dilation, rows=None):
     sizes = range(min(most, places), min(most, places) // 2, -1)
     tiles = ((TALL, 1.0), (SHORT, 1.02))
     at_once, height, _ = min(((n, *tile) for n in sizes for tile in tiles), key=cost)
-    return Plan(high, wide, *dilation, at_once, height == TALL)
+    return Plan(high, wide, *dilation, _ceil(Q, 3), _ceil(R, 3), at_once, height == TALL)
 
 
 def convolve(x, w, b, before, dilation, y, rows=None):
     """y(o) = Σ_p x(o + p·dilation − before) @ w(p) + b.
 
-    x (N, T, H, W, C), w (P, 3, 3, C, C_out) with any strides, y (N, T_out, H_out, W_out, C_out).
+    x (N, T, H, W, C), w (P, Q, R, C, C_out) with any strides, y (N, T_out, H_out, W_out, C_out).
     dilation: along height and width.
     """
     if y.size == 0:
         return
-    P = len(w)
-    C, C_out = x.shape[4], y.shape[4]
+    P, Q, R, C, C_out = w.shape
     if P == 1 and before[0] == 0 and x.shape[1] == y.shape[1]:
         x, y = (a.reshape(-1, 1, *a.shape[2:]) for a in (x, y))
     L = VECTOR_BYTES // x.itemsize
-    u_step = off_4096(P * C * 2 * L, x.itemsize)
+    parts = _ceil(Q, 3) * _ceil(R, 3)
+    u_step = off_4096(P * parts * C * 2 * L, x.itemsize)
     U = aligned_empty((_ceil(C_out, 2 * L) * POINTS * u_step,), x.dtype)
     bias = np.zeros(_ceil(C_out, L) * L, x.dtype)
     if b is not None:
         bias[:C_out] = b
     N, T_out, H, W, _ = y.shape
-    plan = make_plan(N, T_out, P, H, W, dilation, rows)
+    plan = make_plan(N, T_out, (P, Q, R), H, W, dilation, rows)
     frames = T_out + P - 1
-    v = _ceil(C, CHUNK) * frames * plan.at_once * CHUNK + TALL * CHUNK
+    v = parts * _ceil(C, CHUNK) * frames * plan.at_once * CHUNK + TALL * CHUNK
     m = (T_out * plan.at_once + TALL) * 2 * L
     scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
     numbers, start, steps = flat_view(w)
-    threads.run(_transform_all_kernels, numbers, start, steps, P, C, C_out, U, u_step)
+    threads.run(
+        _transform_all_kernels, numbers, start, steps, (P, Q, R), plan.parts_wide, C, C_out, U,
+        u_step,
+    )  # fmt: skip
     threads.run(
         _convolve, x.reshape(-1), x.shape, P, bias, tuple(before), plan, U, scratch,
         y.reshape(-1), y.shape,

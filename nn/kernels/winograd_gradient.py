@@ -27,7 +27,14 @@ from nn.kernels.aligned import ALIGNMENT, aligned
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
-from nn.kernels.winograd import Plan, count_places, off_4096, outputs_of, transform_inputs
+from nn.kernels.winograd import (
+    count_parts,
+    count_places,
+    make_plan,
+    off_4096,
+    outputs_of,
+    transform_inputs,
+)
 from nn.kernels.winograd_transforms import CHUNK, POINTS, transform_gradient, transform_sums
 
 CHANNELS = 64  # of either kind in one task, at most
@@ -100,68 +107,81 @@ _add_narrow = _make_product(2 * SHORT, 1)
 
 
 @kernel
-def _write_taps(dU, size, width, c0, o0, dw, C, O):
-    """dg = Gᵀ dU G, written to dw (P, 3, 3, C, C_out)."""
+def _write_taps(dU, size, width, plan, chunk0, o0, dw, dw_shape):
+    """dg = Gᵀ dU G, written to where the part of the kernel has taps."""
     P, _, panels, C_task = size
+    _, Q, R, C, O = dw_shape
     L = lanes(dU)
     half = aligned(np.empty(18 * CHUNK + ALIGNMENT, dw.dtype))
-    part = aligned(np.empty(9 * CHUNK + ALIGNMENT, dw.dtype))
+    dg = aligned(np.empty(9 * CHUNK + ALIGNMENT, dw.dtype))
     step = P * panels * C_task * width
-    for p in range(P):
-        for panel in range(panels):
-            for c in range(min(C_task, C - c0)):
-                for v in range(0, width, L):
-                    o = o0 + panel * width + v
-                    if o >= O:
-                        continue
-                    at = ((p * panels + panel) * C_task + c) * width + v
-                    transform_sums(dU, at, step, half, part)
-                    for tap in range(9):
-                        to = ((p * 9 + tap) * C + c0 + c) * O + o
-                        if o + L <= O:
-                            store(load(part, tap * L, 0, 1, 1), dw, to, 0)
-                        else:
-                            copy(dw, to, part, tap * L, O - o)
+    for number in range(P * panels * C_task):
+        p, panel, row = number // (panels * C_task), number // C_task % panels, number % C_task
+        chunk = chunk0 + row // CHUNK
+        part, c = chunk // -(-C // CHUNK), chunk % -(-C // CHUNK) * CHUNK + row % CHUNK
+        if c >= C:
+            continue
+        q0, r0 = part // plan.parts_wide * 3, part % plan.parts_wide * 3
+        for v in range(0, min(width, O - o0 - panel * width), L):
+            o = o0 + panel * width + v
+            transform_sums(dU, number * width + v, step, half, dg)
+            for q in range(q0, min(q0 + 3, Q)):
+                for r in range(r0, min(r0 + 3, R)):
+                    tap = ((q - q0) * 3 + r - r0) * L
+                    to = (((p * Q + q) * R + r) * C + c) * O + o
+                    if o + L <= O:
+                        store(load(dg, tap, 0, 1, 1), dw, to, 0)
+                    else:
+                        copy(dw, to, dg, tap, O - o)
 
 
 @kernel
 def _add_share(
-    x, x_shape, before, dy, dy_shape, P, plan, places, channels, outputs, width, scratch, V, E, dU,
-    dw,
+    x, x_shape, before, dy, dy_shape, plan, places, chunks, outputs, width, scratch, V, E, dU,
+    dw, dw_shape,
 ):  # fmt: skip
     """The gradient from the places from places[0] to places[1], for some channels."""
-    T = dy_shape[1]
-    c0, c1 = channels
-    o0, o1 = outputs
+    T, P, C = dy_shape[1], dw_shape[0], x_shape[4]
     v_step, e_step = scratch
-    panels = -(-(o1 - o0) // width)
-    n_rows = T * plan.at_once
-    size = (P, n_rows, panels, -(-(c1 - c0) // CHUNK) * CHUNK)
+    panels = -(-(outputs[1] - outputs[0]) // width)
+    n_rows, frames = T * plan.at_once, T + P - 1
+    chunk_step, tap_step = frames * plan.at_once * CHUNK, plan.at_once * CHUNK
+    size = (P, n_rows, panels, (chunks[1] - chunks[0]) * CHUNK)
     clear(dU, 0, POINTS * P * panels * size[3] * width)
-    frames = T + P - 1
+    of_part = -(-C // CHUNK)  # chunks of one part of the kernel
     for first in range(places[0], places[1], plan.at_once):
         n_places = min(plan.at_once, places[1] - first)
-        transform_inputs(x, x_shape, before, frames, first, n_places, plan, channels, V, v_step)
+        for part in range(chunks[0] // of_part, -(-chunks[1] // of_part)):
+            chunk0, chunk1 = max(chunks[0], part * of_part), min(chunks[1], (part + 1) * of_part)
+            channels = (
+                (chunk0 - part * of_part) * CHUNK,
+                min(C, (chunk1 - part * of_part) * CHUNK),
+            )
+            transform_inputs(
+                x, x_shape, before, frames, first, n_places, plan, part, channels,
+                V, (chunk0 - chunks[0]) * chunk_step, v_step,
+            )  # fmt: skip
         for panel in range(panels):
             _transform_gradients(
-                dy, dy_shape, first, n_places, plan, o0 + panel * width, width, E,
+                dy, dy_shape, first, n_places, plan, outputs[0] + panel * width, width, E,
                 panel * n_rows * width, e_step,
             )  # fmt: skip
-        chunk_step, tap_step = frames * plan.at_once * CHUNK, plan.at_once * CHUNK
         if width == 2 * lanes(E):
             _add_products(V, v_step, chunk_step, tap_step, E, e_step, dU, size)
         else:
             _add_narrow(V, v_step, chunk_step, tap_step, E, e_step, dU, size)
-    _write_taps(dU, size, width, c0, o0, dw, x_shape[4], dy_shape[4])
+    _write_taps(dU, size, width, plan, chunks[0], outputs[0], dw, dw_shape)
 
 
 @kernel
 def _backward_weight(
-    thread, threads, x, x_shape, before, dy, dy_shape, P, plan, blocks, width, scratch, shares
+    thread, threads, x, x_shape, before, dy, dy_shape, plan, blocks, width, scratch, shares,
+    dw_shape,
 ):  # fmt: skip
-    C, O = x_shape[4], dy_shape[4]
+    O = dy_shape[4]
     c_task, o_task = blocks
-    c_blocks, o_blocks, n_shares = -(-C // c_task), -(-O // o_task), len(shares)
+    chunks = -(-x_shape[4] // CHUNK) * count_parts(plan)
+    c_blocks, o_blocks, n_shares = -(-chunks // c_task), -(-O // o_task), len(shares)
     places = count_places(x_shape[0], plan)
     V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
     E = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
@@ -170,51 +190,53 @@ def _backward_weight(
         share = task // (c_blocks * o_blocks)
         c, o = task // o_blocks % c_blocks * c_task, task % o_blocks * o_task
         _add_share(
-            x, x_shape, before, dy, dy_shape, P, plan,
+            x, x_shape, before, dy, dy_shape, plan,
             (share * places // n_shares, (share + 1) * places // n_shares),
-            (c, min(C, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
-            shares[share],
+            (c, min(chunks, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
+            shares[share], dw_shape,
         )  # fmt: skip
 
 
 # ---- what is settled before it runs -----------------------------------------------------
 
 
-def backward_weight(dy, x, P, before, dilation, rows=ROWS, channels=CHANNELS, tasks=TASKS):
-    """dw(p) = Σ_o x(o + p·dilation − before)ᵀ @ dy(o), for a kernel of P×3×3 taps.
+def backward_weight(dy, x, kernel_size, before, dilation, rows=ROWS, channels=CHANNELS):
+    """dw(p) = Σ_o x(o + p·dilation − before)ᵀ @ dy(o), for a kernel of P×Q×R taps.
 
-    dy (N, T_out, H_out, W_out, C_out), x (N, T, H, W, C) → dw (P, 3, 3, C, C_out).
+    dy (N, T_out, H_out, W_out, C_out), x (N, T, H, W, C) → dw (P, Q, R, C, C_out).
     """
+    P, Q, R = kernel_size
     if P == 1 and before[0] == 0 and x.shape[1] == dy.shape[1]:
         x, dy = (a.reshape(-1, 1, *a.shape[2:]) for a in (x, dy))
     C, C_out = x.shape[4], dy.shape[4]
+    shape = (P, Q, R, C, C_out)
     if dy.size == 0:
-        return np.zeros((P, 3, 3, C, C_out), x.dtype)
+        return np.zeros(shape, x.dtype)
     N, T, H, W = dy.shape[:4]
     L = VECTOR_BYTES // x.itemsize
     width = L if C_out <= L else 2 * L
-    c_task = _evenly(C, channels if P == 1 else max(CHUNK, channels // 2), CHUNK)
-    o_task = _evenly(C_out, channels, width)
-    high, wide = (math.ceil(math.ceil(n / d) / 4) for n, d in zip((H, W), dilation, strict=True))
-    plan = Plan(high, wide, *dilation, 1, False)
-    places = N * high * wide * dilation[0] * dilation[1]
-    pairs = math.ceil(C / c_task) * math.ceil(C_out / o_task)
+    plan = make_plan(N, T, kernel_size, H, W, dilation, rows)
+    places = N * plan.high * plan.wide * dilation[0] * dilation[1]
     at_once = max(1, min(places, rows // T))
-    n_shares = max(1, min(math.ceil(tasks / pairs), places // at_once))
     plan = plan._replace(at_once=at_once)
-    panels, chunks = math.ceil(o_task / width), math.ceil(c_task / CHUNK)
+    chunks = math.ceil(C / CHUNK) * plan.parts_high * plan.parts_wide
+    c_task = _evenly(chunks, max(1, channels // CHUNK // (1 if P == 1 else 2)), 1)
+    o_task = _evenly(C_out, channels, width)
+    tasks = math.ceil(chunks / c_task) * math.ceil(C_out / o_task)
+    n_shares = max(1, min(math.ceil(TASKS / tasks), places // at_once))
+    panels = math.ceil(o_task / width)
     scratch = (
-        off_4096(chunks * (T + P - 1) * at_once * CHUNK, x.itemsize),
+        off_4096(c_task * (T + P - 1) * at_once * CHUNK, x.itemsize),
         off_4096(panels * T * at_once * width, x.itemsize),
-        POINTS * P * panels * width * chunks * CHUNK,
+        POINTS * P * panels * width * c_task * CHUNK,
     )
-    shares = np.empty((n_shares, P * 9 * C * C_out), x.dtype)
+    shares = np.empty((n_shares, math.prod(shape)), x.dtype)
     threads.run(
-        _backward_weight, x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, P, plan,
-        (c_task, o_task), width, scratch, shares,
+        _backward_weight, x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, plan,
+        (c_task, o_task), width, scratch, shares, shape,
     )  # fmt: skip
     dw = shares[0] if n_shares == 1 else shares.sum(axis=0)
-    return dw.reshape(P, 3, 3, C, C_out)
+    return dw.reshape(shape)
 
 
 def _evenly(total, most, unit):
