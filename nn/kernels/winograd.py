@@ -1,4 +1,4 @@
-"""Winograd's convolution: 3×3 kernels with stride 1, with a quarter of the multiplications.
+"""Winograd's convolution: kernels of 3×3 taps and more, stride 1, a quarter of the multiplications.
 
 To convolve is to multiply polynomials, and a product of polynomials is known from its values at
 enough points: one multiplication for each point, instead of one for each pair of coefficients.

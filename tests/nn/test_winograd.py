@@ -35,22 +35,22 @@ def normal(seed, dtype):
 @given(
     N=st.integers(1, 3),
     T=st.one_of(st.none(), st.integers(1, 5)),
-    P=st.integers(1, 3),
-    H=st.integers(5, 14),
-    W=st.integers(5, 14),
+    K=st.tuples(st.integers(1, 3), st.integers(3, 7), st.sampled_from([3, 3, 3, 5])),
+    H=st.integers(13, 19),
+    W=st.integers(9, 14),
     C=st.integers(1, 40),
     C_out=st.integers(1, 70),
     padding=st.tuples(*[st.integers(0, 3)] * 6),
     dilation=st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2)]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_it_equals_the_reference(dtype, N, T, P, H, W, C, C_out, padding, dilation, seed):
+def test_it_equals_the_reference(dtype, N, T, K, H, W, C, C_out, padding, dilation, seed):
     rng = np.random.default_rng(seed)
-    S, K = ((H, W), (3, 3)) if T is None else ((max(T, P), H, W), (P, 3, 3))
+    S, K = ((H, W), K[1:]) if T is None else ((max(T, K[0]), H, W), K)
     padding = tuple(zip(padding[::2], padding[1::2], strict=True))[: len(S)]
     dilation = (1,) * (len(S) - 2) + dilation
     x = rng.standard_normal((N, *S, C)).astype(dtype)
-    w = (rng.standard_normal((*K, C, C_out)) / np.sqrt(9 * C)).astype(dtype)
+    w = (rng.standard_normal((*K, C, C_out)) / np.sqrt(np.prod(K) * C)).astype(dtype)
     b = rng.standard_normal(C_out).astype(dtype)
     dy = normal(seed, dtype)
     ours = all_three("winograd", x, w, b, dy, padding, dilation)
@@ -123,7 +123,8 @@ def _lines(*args, **kwargs):
         ((4, 8, 28, 28, 64), (1, 3, 3, 64, 64), {"padding": (0, 1, 1)}, "winograd"),
         ((8, 56, 56, 64), (3, 3, 64, 128), {"padding": 1, "stride": 2}, "direct"),
         ((8, 56, 56, 64), (3, 3, 32, 64), {"padding": 1, "groups": 2}, "direct"),
-        ((8, 56, 56, 64), (5, 5, 64, 64), {"padding": 2}, "direct"),
+        ((8, 56, 56, 64), (5, 5, 64, 64), {"padding": 2}, "winograd"),
+        ((8, 56, 56, 64), (1, 3, 64, 64), {"padding": (0, 1)}, "direct"),
         ((32, 64, 64, 3), (3, 3, 3, 32), {"padding": 1}, "direct"),
         ((1, 7, 7, 512), (3, 3, 512, 512), {"padding": 1}, "direct"),
         ((4, 8, 28, 28, 64), (3, 3, 3, 64, 64), {"padding": 1, "dilation": (2, 1, 1)}, "direct"),
