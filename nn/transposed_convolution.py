@@ -93,10 +93,12 @@ class _ConvTranspose(SlidingKernel):
         self._check(x)
         self.save(x)
         size = self._reached(x.shape[1:-1])
+        bias = None if self.bias is None else self.bias.data
+        if not any(self.beyond):
+            return kernels.conv_backward_input(x, self.weight.data, size, *self._window, bias)
         y = kernels.conv_backward_input(x, self.weight.data, size, *self._window)
-        if any(self.beyond):
-            y = np.pad(y, [(0, 0), *((0, more) for more in self.beyond), (0, 0)])
-        return y if self.bias is None else y + self.bias.data
+        y = np.pad(y, [(0, 0), *((0, more) for more in self.beyond), (0, 0)])
+        return y if bias is None else y + bias
 
     def backward(self, dy, need_input_grad=True):
         (x,) = self.take()

@@ -103,9 +103,10 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     return y
 
 
-def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
+def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups, b=None):
     """See `reference.conv_backward_input`."""
     dy, w = _prepared(dy, w)
+    b = None if b is None else np.require(b, dy.dtype, PLAIN)
     *K, C, C_out = w.shape
     N, C_in = len(dy), C * groups
     S_out = output_size(input_size, K, stride, padding, dilation)
@@ -119,22 +120,22 @@ def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
         dx = aligned_empty((N, *input_size, dy.shape[-1]), dy.dtype)
         depthwise.backward_input(dy, w, stride, before, dilation, _3d(dx))
         dx = narrowed(dx, C_out)
-        return dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
+        dx = dx if C_in == C_out else dx.reshape(*dx.shape[:-1], C_in, -1).sum(axis=-1)
+        return dx if b is None else dx + b
+    dx = aligned_empty((N, *input_size, C_in), dy.dtype)
     if kind == "winograd":
-        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
         turned = w[::-1, ::-1, ::-1].swapaxes(-1, -2)
         before = _turned(before, w.shape, dilation)
-        winograd.convolve(dy, turned, None, before, dilation[1:], _3d(dx))
+        winograd.convolve(dy, turned, b, before, dilation[1:], _3d(dx))
     elif kind == "direct" and spread.suits(K, C, groups):
-        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
         spread.backward_input(dy, w, stride, before, dilation, _3d(dx))
+        dx = dx if b is None else dx + b
     elif kind == "loops":
-        dx = np.empty((N, *input_size, C_in), dy.dtype)
         threads.run(loops.conv_backward_input, dy, w, stride, before, dilation, groups, _3d(dx))
+        dx = dx if b is None else dx + b
     else:
-        dx = aligned_empty((N, *input_size, C_in), dy.dtype)
         dy, dx3 = _flattened(w.shape, stride, dy, _3d(dx))
-        input_gradient.backward_input(dy, _grouped(w, groups), stride, before, dilation, dx3)
+        input_gradient.backward_input(dy, _grouped(w, groups), b, stride, before, dilation, dx3)
     return dx
 
 

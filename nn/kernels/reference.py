@@ -87,13 +87,18 @@ def conv_forward(x, w, b, stride, padding, dilation, groups):
     return y if b is None else y + b
 
 
-def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups):
+def conv_backward_input(dy, w, input_size, stride, padding, dilation, groups, b=None):
     """The gradient for the input: every output hands its gradient back through each tap.
 
     dx(i·stride + p·dilation, …) += dy(i, …) @ w(p, …)ᵀ
 
     dy (N, *S_out, C_out), w (*K, C_in // groups, C_out) → dx (N, *input_size, C_in).
+
+    b (C_in,) is added: as the forward pass of a transposed convolution this has a bias.
     """
+    if b is not None:
+        how = input_size, stride, padding, dilation, groups
+        return conv_backward_input(dy, w, *how) + b
     if groups > 1:
         dy_parts = np.split(dy, groups, axis=-1)
         w_parts = np.split(w, groups, axis=-1)

@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from nn.kernels import threads
-from nn.kernels.aligned import ALIGNMENT, aligned
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
@@ -230,7 +230,7 @@ def backward_weight(dy, x, kernel_size, before, dilation, rows=ROWS, channels=CH
         off_4096(panels * T * at_once * width, x.itemsize),
         POINTS * P * panels * width * c_task * CHUNK,
     )
-    shares = np.empty((n_shares, math.prod(shape)), x.dtype)
+    shares = aligned_empty((n_shares, math.prod(shape)), x.dtype)
     threads.run(
         _backward_weight, x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, plan,
         (c_task, o_task), width, scratch, shares, shape,
