@@ -9,6 +9,7 @@ Arrays have their channels last. Start with `linear.py`, then `convolution.py` b
 
 from nn import initializers, interop, kernels, metrics, optim
 from nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from nn.attention import Attention, AttentionDegree
 from nn.checkpoint import load, save
 from nn.containers import Residual, Sequential
 from nn.contrastive import InfoNCELoss, TripletLoss
@@ -26,6 +27,7 @@ from nn.losses import (
     MSELoss,
 )
 from nn.module import Module, Parameter, inference
+from nn.multihead_attention import MultiHeadAttention
 from nn.normalization import BatchNorm, GroupNorm, LayerNorm
 from nn.pooling import (
     AvgPool1d,
@@ -36,12 +38,16 @@ from nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from nn.positional import PositionalEncoding
 from nn.trainer import Trainer
+from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 from nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from nn.upsampling import Upsample2d, Upsample3d
 from nn.watching import watch
 
 __all__ = [
+    "Attention",
+    "AttentionDegree",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -72,7 +78,9 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEncoding",
     "ReLU",
     "Residual",
     "Sequential",
@@ -81,6 +89,8 @@ __all__ = [
     "Softmax",
     "Tanh",
     "Trainer",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
     "TripletLoss",
     "Upsample2d",
     "Upsample3d",

@@ -8,6 +8,7 @@ inputs before outputs. The numbers are the same, so each array only changes the 
 | convolution | (*K, C_in // groups, C_out) | (C_out, C_in // groups, *K) |
 | transposed convolution | (*K, C_out // groups, C_in) | (C_in, C_out // groups, *K) |
 | dense | (D_in, D_out) | (D_out, D_in) |
+| attention, `in_proj_weight` | (D, 3D) | (3D, D) |
 | all others | as it is | as it is |
 
 One thing is no property of a layer: the order in which `Flatten` reads an image, (H, W, C) here
@@ -27,6 +28,7 @@ from nn.convolution import _Conv
 from nn.flattening import feature_orders
 from nn.linear import Linear
 from nn.module import Parameter
+from nn.multihead_attention import MultiHeadAttention
 from nn.normalization import BatchNorm
 from nn.transposed_convolution import _ConvTranspose
 
@@ -129,7 +131,7 @@ def _places(module, input_shape):
 def _axes(layer, array):
     """For each axis of PyTorch's, which one of `array` it is: the table at the top."""
     axes = tuple(range(array.ndim))
-    if isinstance(layer, Linear | _Conv | _ConvTranspose) and array.ndim > 1:
+    if isinstance(layer, Linear | MultiHeadAttention | _Conv | _ConvTranspose) and array.ndim > 1:
         return (axes[-1], axes[-2], *axes[:-2])
     return axes
 

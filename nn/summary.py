@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from nn.attention import Attention
 from nn.convolution import _Conv
 from nn.linear import Linear
 from nn.module import Parameter
+from nn.multihead_attention import MultiHeadAttention
 from nn.transposed_convolution import _ConvTranspose
 from nn.watching import trace_shape
 
@@ -19,8 +21,8 @@ def summary(model, input_shape):
       frames were folded into the batch, as in `16 × (64, 64, 32)`; a module that is called
       several times shows its last call;
     - parameters: its own, without those of modules inside;
-    - mult-adds: of convolutions and dense layers, over all calls; what activations, norms and
-      pools do beside them is left out;
+    - mult-adds: of convolutions, dense layers and attention, over all calls; what activations,
+      norms and pools do beside them is left out;
     - saved: what its forward keeps until backward; an array that several modules keep is counted
       in the first row, and parameters are not counted. Dropout is off here; in training it keeps
       as much as its input. Inside `nn.inference()` nothing is saved, so nothing is shown.
@@ -63,7 +65,22 @@ def multiply_adds(call):
         return call.output.size // call.output.shape[-1] * module.weight.size
     if isinstance(module, _ConvTranspose):
         return call.inputs[0].size // call.inputs[0].shape[-1] * module.weight.size
+    if isinstance(module, MultiHeadAttention):  # three projections; the fourth is a Linear inside
+        query, key, value = _three(call.inputs)
+        return (query.size + key.size + value.size) * module.dim
+    if isinstance(module, Attention):  # every query meets every key, and then every value
+        query, key, value = _three(call.inputs)
+        return query.size * key.shape[-2] + query.size // query.shape[-1] * (
+            value.shape[-2] * value.shape[-1]
+        )
     return 0
+
+
+def _three(inputs):
+    """query, key and value: of the first three arguments, what was left out is that before it."""
+    query, key, value = (*inputs[:3], None, None)[:3]
+    key = query if key is None else key
+    return query, key, key if value is None else value
 
 
 def short(number, unit=""):

@@ -19,7 +19,7 @@ import contextvars
 import functools
 import importlib
 
-from nn.kernels import choice, reference, threads
+from nn.kernels import choice, lean_attention, reference, threads
 from nn.kernels.reference import output_size
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "activate_backward",
     "adam",
     "add_rows",
+    "attention_backward",
+    "attention_forward",
     "avg_pool_backward",
     "avg_pool_forward",
     "conv_backward_input",
@@ -128,3 +130,5 @@ activate_backward = _passed_on(reference.activate_backward)
 sgd = _passed_on(reference.sgd)
 rmsprop = _passed_on(reference.rmsprop)
 adam = _passed_on(reference.adam)
+attention_forward = _passed_on(lean_attention.attention_forward)
+attention_backward = _passed_on(lean_attention.attention_backward)

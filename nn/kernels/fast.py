@@ -9,6 +9,7 @@ Then `conv_*` call the kernel that `choice` names: `depthwise`, `winograd` (with
 import numpy as np
 
 from nn.kernels import (
+    attention,
     choice,
     current,
     dense,
@@ -386,3 +387,34 @@ def adam(theta, grad, mean, square, *settings):
     arrays = theta, grad, mean, square
     rule = update.adam if update.suits(*arrays) else reference.adam
     rule(*arrays, *settings)
+
+
+# ---- attention --------------------------------------------------------------------------
+
+ALL_SEEN = np.zeros((0, 0, 0, 0), bool)
+
+
+def _heads_inside(x):
+    """(N, H, T, D) → (N, T, H, D)."""
+    return x.swapaxes(1, 2)
+
+
+def attention_forward(a, b, v, visible=None, causal=False):
+    """See `lean_attention.attention_forward`."""
+    a, b, v = _prepared(*map(_heads_inside, (a, b, v)))
+    y = np.empty((*a.shape[:3], v.shape[3]), a.dtype)
+    log_sum = np.empty(a.shape[:3], a.dtype)
+    threads.run(attention.forward, a, b, v, _seen(visible), bool(causal), y, log_sum)
+    return _heads_inside(y), _heads_inside(log_sum)
+
+
+def attention_backward(dy, a, b, v, y, log_sum, visible=None, causal=False):
+    """See `lean_attention.attention_backward`."""
+    arrays = _prepared(*map(_heads_inside, (dy, a, b, v, y, log_sum)))
+    gradients = [np.empty_like(array) for array in arrays[1:4]]
+    threads.run(attention.backward, *arrays, _seen(visible), bool(causal), *gradients)
+    return tuple(map(_heads_inside, gradients))
+
+
+def _seen(visible):
+    return ALL_SEEN if visible is None else np.require(visible, bool, PLAIN)

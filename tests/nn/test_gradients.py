@@ -231,6 +231,54 @@ def test_cross_entropy_with_any_options(leading, K, smoothing, weighted, soft, i
     assert_passes(loss, logits, labels)
 
 
+@few
+@hypothesis.given(data=st.data())
+def test_attention_in_any_configuration(data):
+    N, H, T_q, T_k, D, D_v = (data.draw(st.integers(1, n)) for n in (2, 2, 5, 6, 4, 3))
+    name = data.draw(st.sampled_from(["dot", "scaled_dot", "cosine", "general", "additive"]))
+    lean = name != "additive" and data.draw(st.booleans())
+    leading = (N, H) if data.draw(st.booleans()) else (N,)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    q, k, v = (rng.standard_normal((*leading, *size)) for size in ((T_q, D), (T_k, D), (T_k, D_v)))
+    whole = (N, leading[1] if len(leading) > 1 else 1, T_q, T_k)
+    kept = [data.draw(st.booleans()) for _ in whole]
+    mask = rng.random([n if keep else 1 for n, keep in zip(whole, kept, strict=True)]) < 0.7
+    mask = data.draw(st.sampled_from([None, mask]))
+    causal = data.draw(st.booleans())
+    assert_passes(nn.Attention(name, D, lean=lean, rng=0), q, k, v, mask, causal, elements=12)
+    degree = nn.AttentionDegree(name, D, rng=0)
+    assert_passes(degree, q, k, mask, causal, elements=12)
+
+
+@pytest.mark.parametrize("kind", ["Encoder", "Decoder"])
+@fewer
+@hypothesis.given(data=st.data())
+def test_transformer_layers_in_any_configuration(kind, data):
+    heads = data.draw(st.integers(1, 3))
+    D = heads * data.draw(st.integers(4, 5) if heads == 1 else st.integers(2, 3))
+    N, T, T_m = 2, data.draw(st.integers(1, 4)), 3
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    layer = getattr(nn, f"Transformer{kind}Layer")(
+        D,
+        heads,
+        hidden=data.draw(st.integers(1, 5)),
+        dropout=data.draw(st.sampled_from([0.0, 0.3])),
+        activation="gelu",
+        norm_first=data.draw(st.booleans()),
+        lean=data.draw(st.booleans()),
+        rng=rng,
+    )
+    for _, module in layer.named_modules():
+        if isinstance(module, nn.LayerNorm):  # few channels may be almost equal
+            module.eps = 0.1
+    inputs = [rng.standard_normal((N, T, D))]
+    masks = [data.draw(st.sampled_from([None, rng.random((N, 1, T, T)) < 0.7]))]
+    if kind == "Decoder":
+        inputs.append(rng.standard_normal((N, T_m, D)))
+        masks.append(rng.random((N, heads, 1, T_m)) < 0.7)
+    assert_passes(layer, *inputs, *masks, data.draw(st.booleans()), elements=6)
+
+
 def test_a_network_with_every_kind_of_layer():
     rng = np.random.default_rng(3)
     network = nn.Sequential(

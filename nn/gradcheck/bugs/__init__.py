@@ -69,6 +69,15 @@ CONDITIONS = {
     "several groups of several channels": lambda module, x: (
         1 < module.num_groups < module.num_features
     ),
+    "pre-norm": lambda module, x: module.norm_first,
+    "post-norm": lambda module, x: not module.norm_first,
+    "dropout": lambda module, x: module.dropout.p > 0,
+    "a bias of the projections": lambda module, x: module.in_proj_bias is not None,
+    "a table": lambda module, x: module.kind != "sinusoidal",
+    "a table longer than the input": lambda module, x: any(
+        n < most for n, most in zip(x.shape[1:-1], module.size, strict=False)
+    ),
+    "several frames of places": lambda module, x: module.kind == "space-time" and x.shape[1] > 1,
     "another delta than 1": lambda module, x: module.delta != 1,
     "a weight of the yeses": lambda module, x: np.any(module.pos_weight != 1),
     "label smoothing": lambda module, x: module.label_smoothing > 0,
@@ -106,6 +115,9 @@ for _room in (
     "activation",
     "normalization",
     "embedding",
+    "attention",
+    "positional",
+    "transformer",
     "losses",
 ):
     importlib.import_module(f"nn.gradcheck.bugs.{_room}")

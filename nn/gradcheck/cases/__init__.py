@@ -15,6 +15,7 @@ A test fails when a module that `nn` exports has no case here.
 
 from nn.gradcheck.cases import (
     activation,
+    attention,
     convolution,
     dense,
     losses,
@@ -33,6 +34,7 @@ CASES = {
     **activation.CASES,
     **normalization.CASES,
     **dense.CASES,
+    **attention.CASES,
     **losses.CASES,
 }
 
