@@ -27,15 +27,17 @@ from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, load, store
 
 LEAST_WEIGHTS = 1 << 18  # smaller layers are NumPy's: starting our threads costs more
+MOST_ROWS = 64  # above it there is arithmetic enough, and NumPy's product is several times as fast
 SHARES = 16
 TERMS = 32  # rows of w that are used while they are in the cache
 ROWS_PER_TASK = 16 * TALL
 
 
 def suits(M, K, N, dtype):
-    """Are these sizes for the tiles? Whole vectors of outputs, a batch, and many weights."""
+    """Are these sizes for the tiles? Whole vectors of outputs, a small batch, and many weights."""
     columns = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
-    return N % columns == 0 and M >= SHORT and K >= TALL and K * N >= LEAST_WEIGHTS
+    rows_fit = SHORT <= M <= MOST_ROWS
+    return N % columns == 0 and rows_fit and K >= TALL and K * N >= LEAST_WEIGHTS
 
 
 # ---- the compiled part ------------------------------------------------------------------

@@ -28,8 +28,11 @@ def test_products_equal_numpys(M, K, N, dtype, tolerance):
         assert np.abs(ours - exact).max() < tolerance * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("M, K, N", [(7, 4096, 64), (8, 4096, 60), (8, 64, 64), (32, 9, 40_000)])
-def test_small_and_odd_layers_are_left_to_numpy(M, K, N):
+@pytest.mark.parametrize(
+    "M, K, N",
+    [(7, 4096, 64), (8, 4096, 60), (8, 64, 64), (32, 9, 40_000), (2048, 256, 1024)],
+)
+def test_small_odd_and_long_batches_are_left_to_numpy(M, K, N):
     assert not dense.suits(M, K, N, np.float32)
 
 
