@@ -72,26 +72,30 @@ class MultiHeadAttention(Module):
 
     # ---- the three projections: part 0 for the query, 1 for the key, 2 for the value ----------
 
-    def _weight(self, part):
-        return self.in_proj_weight.data[:, part * self.dim : (part + 1) * self.dim]
+    def _columns(self, part):
+        """Which columns of in_proj_weight, and entries of in_proj_bias, are those of this part."""
+        return slice(part * self.dim, (part + 1) * self.dim)
 
     def _project(self, x, part):
         N, T, D = x.shape
-        y = kernels.dense_forward(x.reshape(-1, D), self._weight(part))
+        # NumPy's product takes some columns of a matrix as they are, without a copy.
+        y = x.reshape(-1, D) @ self.in_proj_weight.data[:, self._columns(part)]
         if self.in_proj_bias is not None:
-            y += self.in_proj_bias.data[part * D : (part + 1) * D]
+            y += self.in_proj_bias.data[self._columns(part)]
         return y.reshape(N, T, D)
 
     def _project_back(self, dy, part):
-        dx = kernels.dense_backward_input(dy.reshape(-1, self.dim), self._weight(part))
+        dx = dy.reshape(-1, self.dim) @ self.in_proj_weight.data[:, self._columns(part)].T
         return dx.reshape(dy.shape)
 
     def _add_gradients(self, inputs, d_projected):
         x_rows = [x.reshape(-1, self.dim) for x in inputs]
         dy_rows = [dy.reshape(-1, self.dim) for dy in d_projected]
         if self.in_proj_weight.trainable:
-            parts = map(kernels.dense_backward_weight, dy_rows, x_rows)
-            self.in_proj_weight.add_grad(np.concatenate(list(parts), axis=1))  # (D, 3D)
+            dw = np.empty_like(self.in_proj_weight.data, dtype=dy_rows[0].dtype)
+            for part, (x, dy) in enumerate(zip(x_rows, dy_rows, strict=True)):
+                dw[:, self._columns(part)] = x.T @ dy  # (D, D)
+            self.in_proj_weight.add_grad(dw)
         if self.in_proj_bias is not None and self.in_proj_bias.trainable:
             self.in_proj_bias.add_grad(np.concatenate(list(map(kernels.add_rows, dy_rows))))
 

@@ -5,7 +5,7 @@ import pytest
 from layer_helpers import error_of, normal
 
 import nn
-from nn.kernels import lean_attention
+from nn.kernels import lean_attention, threads
 
 SIMILARITIES = ["dot", "scaled_dot", "cosine", "general", "additive"]
 PRODUCTS = SIMILARITIES[:4]
@@ -227,6 +227,23 @@ def test_compiled_attention_is_the_specification_in_float32(mask, causal):
     for mine, other in zip(*both, strict=True):
         assert mine.dtype == other.dtype == np.float32
         np.testing.assert_allclose(other, mine, atol=3e-5 * np.abs(mine).max())
+
+
+def test_the_number_of_threads_changes_no_bit():
+    rng = np.random.default_rng(0)
+    q, k, dy = (rng.standard_normal((2, 3, 40, 5)).astype(np.float32) for _ in range(3))
+    before, results = threads.count(), []
+    try:
+        for number in (1, 2, 5):
+            threads.set_count(number)
+            with nn.kernels.using("fast"):
+                layer = nn.Attention(lean=True)
+                results.append([layer(q, k), *layer.backward(dy)])
+    finally:
+        threads.set_count(before)
+    for result in results[1:]:
+        for mine, other in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize("kernels", ["reference", "fast"])
