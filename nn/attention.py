@@ -54,14 +54,15 @@ def visible(layer, mask, causal, shape):
 
 def softmax_of_visible(s, seen):
     """p_ij = e^s_ij / Σ_j e^s_ij over the keys j that are seen; a row that sees none is zeros."""
+    may_be_empty = seen is not None or s.shape[-1] == 0
     if seen is not None:
         s = np.where(seen, s, -np.inf)
-    largest = s.max(axis=-1, keepdims=True)
-    if seen is not None:
+    largest = s.max(axis=-1, keepdims=True, initial=-np.inf)
+    if may_be_empty:
         largest = np.where(np.isneginf(largest), 0, largest)
     e = np.exp(s - largest)
     total = e.sum(axis=-1, keepdims=True)
-    if seen is not None:
+    if may_be_empty:
         total = np.where(total == 0, 1, total)
     e /= total
     return e

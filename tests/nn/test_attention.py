@@ -153,6 +153,19 @@ def test_a_row_with_nothing_to_see_gives_zeros(lean):
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.parametrize("kernels", ["reference", "fast"])
+@pytest.mark.parametrize("lean", [False, True])
+def test_no_keys_at_all_give_zeros(lean, kernels):
+    q, none = normal(2, 3, 4), np.zeros((2, 0, 4))
+    layer = nn.Attention(lean=lean)
+    with nn.kernels.using(kernels):
+        assert not layer(q, none).any()
+        dq, d_none = layer.backward(normal(2, 3, 4))
+        assert not dq.any() and d_none.shape == none.shape
+        assert layer(q[:0], q[:0]).shape == (0, 3, 4)  # nor any clips
+        assert nn.AttentionDegree()(q, none).tolist() == [[0] * 3] * 2
+
+
 def test_a_degree_with_nothing_to_see_is_0():
     layer = nn.AttentionDegree()
     mask = np.ones((3, 3), bool)
