@@ -13,6 +13,7 @@ from nn.attention import Attention, AttentionDegree
 from nn.checkpoint import load, save
 from nn.containers import Residual, Sequential
 from nn.contrastive import InfoNCELoss, TripletLoss
+from nn.conv_recurrent import ConvLSTM2d
 from nn.convolution import Conv1d, Conv2d, Conv3d
 from nn.dropout import Dropout
 from nn.embedding import Embedding
@@ -39,6 +40,7 @@ from nn.pooling import (
     MaxPool3d,
 )
 from nn.positional import PositionalEncoding
+from nn.recurrent import GRU, LSTM, RNN
 from nn.trainer import Trainer
 from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 from nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -56,6 +58,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvLSTM2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
@@ -66,10 +69,12 @@ __all__ = [
     "Flatten",
     "GELU",
     "GlobalAvgPool",
+    "GRU",
     "GroupNorm",
     "HuberLoss",
     "InfoNCELoss",
     "L1Loss",
+    "LSTM",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -81,6 +86,7 @@ __all__ = [
     "MultiHeadAttention",
     "Parameter",
     "PositionalEncoding",
+    "RNN",
     "ReLU",
     "Residual",
     "Sequential",

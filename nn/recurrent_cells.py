@@ -1,0 +1,231 @@
+"""The steps of RNN, LSTM and GRU, and the weights they use. The loop over time: `recurrent.py`.
+
+A cell is one layer in one direction. What it does falls into three parts:
+
+    p = x @ U + b                for all steps at once: x is known beforehand
+    q_t = h_{t−1} @ W            step by step: each h needs the one before it
+    h_t = step(p_t, q_t, …)      element by element: the equations of the cell
+
+Letters are the article's: U input→hidden, W hidden→hidden, b. Cells with several gates keep their
+weights side by side, so that one product serves all gates: U (D, G·H), W (H, G·H), b (G·H,),
+gate after gate along the last axis, in PyTorch's order.
+
+A state is a tuple whose first array is h: (h,) for RNN and GRU, (h, c) for LSTM. Every `step`
+returns the new state and what its `step_backward` will need, which is unpacked on its first line.
+"""
+
+import numpy as np
+
+from nn import initializers
+from nn.activation import sigmoid
+from nn.module import Module, Parameter
+
+
+class Cell(Module):
+    """The weights of one layer in one direction, and their products. Kinds of cells add a step.
+
+    x (T, N, D), time first: p[t] then lies in one piece. D input and H hidden features.
+    """
+
+    gates = 1  # G
+    states = 1  # arrays in a state
+
+    def __init__(self, input_size, hidden_size, rng):
+        D, H, G = input_size, hidden_size, self.gates
+        self.U = Parameter(side_by_side(G, lambda: initializers.xavier_uniform((D, H), D, H, rng)))
+        self.W = Parameter(side_by_side(G, lambda: initializers.orthogonal((H, H), rng)))
+        self.b = Parameter(initializers.zeros(G * H))
+
+    # ---- products: all steps at once, and one step --------------------------------------------
+
+    def project(self, x):
+        """p = x @ U + b, for all steps in one product."""
+        p = rows(x) @ self.U.data
+        p += self.b.data
+        return p.reshape(*x.shape[:-1], -1)  # (T, N, G·H)
+
+    def project_backward(self, x, dp, need_input_grad):
+        """dU = Σ_t x_tᵀ @ dp_t, one product over all steps; db = Σ dp; returns dx = dp @ Uᵀ."""
+        if self.U.trainable:
+            self.U.add_grad(rows(x).T @ rows(dp))  # (D, G·H)
+        if self.b.trainable:
+            self.b.add_grad(rows(dp).sum(axis=0))
+        if need_input_grad:
+            return (rows(dp) @ self.U.data.T).reshape(x.shape)
+
+    def recur(self, h):
+        """q = h @ W, for one step: (N, H) → (N, G·H)."""
+        return h @ self.W.data
+
+    def recur_backward(self, dq):
+        """dh = dq @ Wᵀ, for one step."""
+        return dq @ self.W.data.T
+
+    def add_recurrent_gradients(self, h_before, dq):
+        """dW = Σ_t h_{t−1}ᵀ @ dq_t, one product over all steps."""
+        if self.W.trainable:
+            self.W.add_grad(rows(h_before).T @ rows(dq))  # (H, G·H)
+
+    # ---- the step: what each kind of cell is -------------------------------------------------
+
+    def step(self, p, q, state):
+        """(new state, what backward needs) from p_t, q_t (N, G·H) and the state before."""
+        raise NotImplementedError
+
+    def step_backward(self, dstate, saved):
+        """(dp, dq, gradient of the state before, without what went through q)."""
+        raise NotImplementedError
+
+
+class RNNCell(Cell):
+    """h_t = f(W h_{t−1} + U x_t + b), f one of tanh, relu, sigmoid (article §3.2.1)."""
+
+    def __init__(self, input_size, hidden_size, rng, activation="tanh"):
+        super().__init__(input_size, hidden_size, rng)
+        self.f, self.slope = ACTIVATIONS[activation]
+
+    def step(self, p, q, state):
+        h = self.f(p + q)
+        return (h,), h
+
+    def step_backward(self, dstate, h):
+        (dh,) = dstate
+        da = dh * self.slope(h)
+        return da, da, (0,)  # all that went on from the h before went through q
+
+
+class LSTMCell(Cell):
+    """Gates i, f, o and a candidate g decide what is kept in a second state, c.
+
+        i, f, o = σ(…)   g = tanh(…)        each of its own rows of W h_{t−1} + U x_t + b
+        c_t = f ∘ c_{t−1} + i ∘ g
+        h_t = o ∘ tanh(c_t)
+
+    Backward: h_t and the next step both use c_t, so its gradient has two parts.
+    """
+
+    gates, states = 4, 2
+
+    def __init__(self, input_size, hidden_size, rng):
+        super().__init__(input_size, hidden_size, rng)
+        open_forget_gate(self.b, hidden_size)
+
+    def step(self, p, q, state):
+        _, c_before = state
+        q += p  # q is new, and nobody else has it
+        H = c_before.shape[-1]
+        g = np.tanh(q[..., 2 * H : 3 * H])
+        gates = logistic(q)  # one pass over all four; of the third, g has taken its place
+        gates[..., 2 * H : 3 * H] = g
+        i, f, g, o = parts(gates, 4)
+        c = f * c_before
+        c += i * g
+        tanh_c = np.tanh(c)
+        return (o * tanh_c, c), (gates, c_before, tanh_c)
+
+    def step_backward(self, dstate, saved):
+        dh, dc = dstate
+        gates, c_before, tanh_c = saved
+        i, f, g, o = parts(gates, 4)
+        dc = dc + dh * o * (1 - tanh_c * tanh_c)
+        da = gates * (1 - gates)  # the slope of σ; that of tanh is 1 − g²
+        di, df, dg, do = parts(da, 4)
+        di *= dc * g
+        df *= dc * c_before
+        np.multiply(dc * i, 1 - g * g, out=dg)
+        do *= dh * tanh_c
+        return da, da, (0, dc * f)
+
+
+class GRUCell(Cell):
+    """A gate z mixes the h before with a candidate n; a gate r says how much n sees of it.
+
+        r, z = σ(U x_t + b + W h_{t−1} + b_h)     each of its own rows
+        n = tanh(U x_t + b + r ∘ (W h_{t−1} + b_h))
+        h_t = (1 − z) ∘ n + z ∘ h_{t−1}
+
+    As r stands outside of the recurrent product, its bias b_h is not the same as b: n has both.
+    """
+
+    gates = 3
+
+    def __init__(self, input_size, hidden_size, rng):
+        super().__init__(input_size, hidden_size, rng)
+        self.b_h = Parameter(initializers.zeros(3 * hidden_size))
+
+    def recur(self, h):
+        """q = h @ W + b_h, for one step."""
+        q = h @ self.W.data
+        q += self.b_h.data
+        return q
+
+    def add_recurrent_gradients(self, h_before, dq):
+        """dW = Σ_t h_{t−1}ᵀ @ dq_t, and db_h = Σ dq."""
+        super().add_recurrent_gradients(h_before, dq)
+        if self.b_h.trainable:
+            self.b_h.add_grad(rows(dq).sum(axis=0))
+
+    def step(self, p, q, state):
+        (h_before,) = state
+        H = h_before.shape[-1]
+        q_n = q[..., 2 * H :]
+        r, z = parts(logistic(p[..., : 2 * H] + q[..., : 2 * H]), 2)
+        n = np.tanh(p[..., 2 * H :] + r * q_n)
+        h = n + z * (h_before - n)
+        return (h,), (r, z, n, q_n, h_before)
+
+    def step_backward(self, dstate, saved):
+        (dh,) = dstate
+        r, z, n, q_n, h_before = saved
+        H = h_before.shape[-1]
+        dp = np.empty((*dh.shape[:-1], 3 * H), dh.dtype)
+        dr, dz, dn = parts(dp, 3)
+        np.multiply(dh * (1 - z), 1 - n * n, out=dn)
+        np.multiply(dh * (h_before - n), z * (1 - z), out=dz)
+        np.multiply(dn * q_n, r * (1 - r), out=dr)
+        dq = dp.copy()
+        dq[..., 2 * H :] *= r  # the candidate saw its q through r
+        return dp, dq, (dh * z,)
+
+
+# f, and its slope written in terms of h = f(a)
+ACTIVATIONS = {
+    "tanh": (np.tanh, lambda h: 1 - h * h),
+    "relu": (lambda a: np.maximum(a, 0), lambda h: h > 0),
+    "sigmoid": (sigmoid, lambda h: h * (1 - h)),
+}
+
+
+def logistic(a):
+    """σ(a) = (1 + tanh(a/2)) / 2: the same function as `sigmoid`, in one pass and without a sign.
+
+    For a gate the absolute error counts, which is as small in this form.
+    """
+    y = np.tanh(a * np.asarray(0.5, a.dtype))
+    y += 1
+    y *= 0.5
+    return y
+
+
+def open_forget_gate(b, H):
+    """Biases of the forget gate at 1, so that an untrained LSTM keeps what it has seen.
+
+    At 0 half of c would be lost at each step (Gers et al. 2000; Jozefowicz et al. 2015).
+    """
+    b.data[H : 2 * H] = 1
+
+
+def side_by_side(gates, draw):
+    """The weights of all gates, each drawn by itself, next to each other on the last axis."""
+    return np.concatenate([draw() for _ in range(gates)], axis=-1)
+
+
+def parts(a, gates):
+    """The gates in `a` (..., G·H) as G views (..., H): writing into one writes into `a`."""
+    H = a.shape[-1] // gates
+    return [a[..., k * H : (k + 1) * H] for k in range(gates)]
+
+
+def rows(a):
+    """All steps and examples below each other: (T, N, D) → (T·N, D)."""
+    return a.reshape(-1, a.shape[-1])

@@ -1,0 +1,68 @@
+"""The loop over time of recurrent layers, forward and backward. Article §3.2.1.
+
+One step after the other, each from what the one before it left:
+
+    (h_1, …)   (h_2, …)          (h_T, …)
+ →  step   →   step   → … →      step   →  last state
+     ↑          ↑                 ↑
+    x_1        x_2               x_T
+
+Backward goes the same way from its end: `back_through_time`. The steps, with the equations of
+RNN, LSTM and GRU, are in `recurrent_cells.py`.
+"""
+
+import numpy as np
+
+
+def over_time(cell, x, state, mask=None):
+    """Apply a cell's step to x[0], x[1], …: x (T, N, D) → h (T, N, H), last state, steps.
+
+    `state` is the one before the first step; `steps` keeps for each step the h before it and what
+    the step saved. Where mask[t] (N, 1) is False, the state stays as it was.
+    """
+    p = cell.project(x)
+    h, steps = [], []
+    for t in range(len(x)):
+        new, saved = cell.step(p[t], cell.recur(state[0]), state)
+        steps.append((state[0], saved))
+        state = new if mask is None else where(mask[t], new, state)
+        h.append(state[0])
+    return np.stack(h), state, steps
+
+
+def back_through_time(cell, dh, dstate, steps, mask=None, cuts=()):
+    """From dh (T, N, H) and the gradient of the last state: dp, dq (T, N, G·H) and dstate0.
+
+    h_t has reached the loss on two ways, which add up: through the output of its own step, dh[t],
+    and through all later steps, which is what `dstate` holds when the loop arrives at t.
+    """
+    dp, dq = [], []
+    for t in reversed(range(len(dh))):
+        h_before, saved = steps[t]
+        dstate = (dstate[0] + dh[t], *dstate[1:])
+        dnew = dstate if mask is None else tuple(masked(a, mask[t]) for a in dstate)
+        dp_t, dq_t, dbefore = cell.step_backward(dnew, saved)
+        dbefore = (dbefore[0] + cell.recur_backward(dq_t), *dbefore[1:])
+        if mask is not None:  # a state that stayed hands its gradient on as it is
+            dbefore = where(mask[t], dbefore, dstate)
+        dp.append(dp_t)
+        dq.append(dq_t)
+        dstate = tuple(map(np.zeros_like, dbefore)) if t in cuts else dbefore
+    all_dp = np.stack(dp[::-1])
+    same = dp[0] is dq[0]  # p and q are only ever added, but in a GRU
+    return all_dp, all_dp if same else np.stack(dq[::-1]), dstate
+
+
+def where(mask, these, those):
+    """For each array of a state: from `these` where the mask is True, else from `those`."""
+    return tuple(np.where(mask, a, b) for a, b in zip(these, those, strict=True))
+
+
+def masked(a, mask):
+    """Zeros where the mask is False."""
+    return a if mask is None else np.where(mask, a, 0)
+
+
+def in_direction(direction, *arrays):
+    """Arrays (T, …) as direction 1 reads them: from the last step to the first. None stays None."""
+    return [a if a is None or direction == 0 else a[::-1] for a in arrays]
