@@ -78,6 +78,11 @@ CONDITIONS = {
         n < most for n, most in zip(x.shape[1:-1], module.size, strict=False)
     ),
     "several frames of places": lambda module, x: module.kind == "space-time" and x.shape[1] > 1,
+    "several steps": lambda module, x: x.shape[1] > 1,
+    "both directions": lambda module, x: module.directions > 1,
+    "padded steps": lambda module, x: not x.reshape(*x.shape[:2], -1).any(axis=-1).all(),
+    "another f than tanh": lambda module, x: module.activation != "tanh",
+    "an output layer": lambda module, x: module.V is not None,
     "another delta than 1": lambda module, x: module.delta != 1,
     "a weight of the yeses": lambda module, x: np.any(module.pos_weight != 1),
     "label smoothing": lambda module, x: module.label_smoothing > 0,
@@ -118,6 +123,7 @@ for _room in (
     "attention",
     "positional",
     "transformer",
+    "recurrent",
     "losses",
 ):
     importlib.import_module(f"nn.gradcheck.bugs.{_room}")

@@ -21,6 +21,7 @@ from nn.gradcheck.cases import (
     losses,
     normalization,
     pooling,
+    recurrent,
     transposed_convolution,
     upsampling,
 )
@@ -35,6 +36,7 @@ CASES = {
     **normalization.CASES,
     **dense.CASES,
     **attention.CASES,
+    **recurrent.CASES,
     **losses.CASES,
 }
 
