@@ -11,7 +11,8 @@ so PyTorch's feature j is our feature order[j], with order = [0, 2, 1, 3].
 
 Which layer reads a flattened image is found by watching: zeros of `input_shape` run through the
 network, and arrays are followed by their place in memory, which `reshape` does not change.
-Activations and dropout hand the order on; dense layers, convolutions and norms read it. The
+Activations and dropout hand the order on; dense layers, convolutions, norms and recurrent layers
+read it. The
 same happens the other way round where what a dense layer gives is folded into an image.
 """
 
@@ -25,6 +26,8 @@ from nn.linear import Flatten, Linear
 from nn.module import inference
 from nn.normalization import BatchNorm, LayerNorm
 from nn.pooling import _Pool
+from nn.recurrent_cells import Cell
+from nn.recurrent_stack import _Recurrent
 from nn.transposed_convolution import _ConvTranspose
 from nn.upsampling import _Upsample
 from nn.watching import trace_shape
@@ -37,6 +40,7 @@ READ = {
     _ConvTranspose: {"weight": -1},
     BatchNorm: NORM,
     LayerNorm: NORM,
+    Cell: {"U": -2},
 }
 GIVEN = {Linear: {"weight": 1, "bias": 0}, BatchNorm: NORM, LayerNorm: NORM}
 
@@ -110,7 +114,7 @@ class _Follower:
         origin = self.origins.get(_place(x)) or self._guess(layer, x)
         order = origin.order_of(x)
         straight = _Origin(y.shape, np.arange(y.shape[-1]), image=origin.image)
-        if any(layer.named_children()):
+        if any(layer.named_children()) and not isinstance(layer, _Recurrent):
             if _place(y) not in self.origins and not self.unread:
                 if not _is_straight(order) and x.shape[-1] == y.shape[-1]:
                     self._fail(layer, "uses a flattened image beside a layer that reads it")
@@ -128,6 +132,11 @@ class _Follower:
             self._note(layer, READ, order)
             self._give(x, origin)
             new = _Origin(y.shape, straight.order, image=True)
+        elif isinstance(layer, _Recurrent):
+            for cell in layer.cells[: layer.directions]:  # those that read x
+                self._note(cell, READ, order)
+            self._give(x, origin)
+            new = _Origin(y.shape, straight.order, image=y.ndim > 3)
         elif isinstance(layer, _Pool | _Upsample):
             self._give(x, origin)
             new = _Origin(y.shape, order, image=True)

@@ -9,6 +9,7 @@ inputs before outputs. The numbers are the same, so each array only changes the 
 | transposed convolution | (*K, C_out // groups, C_in) | (C_in, C_out // groups, *K) |
 | dense | (D_in, D_out) | (D_out, D_in) |
 | attention, `in_proj_weight` | (D, 3D) | (3D, D) |
+| recurrent | U (D, G·H), W (H, G·H) | weight_ih (G·H, D), weight_hh (G·H, H) |
 | all others | as it is | as it is |
 
 One thing is no property of a layer: the order in which `Flatten` reads an image, (H, W, C) here
@@ -18,6 +19,11 @@ is in `flattening.py`.
 
 Names are the dotted names of `named_parameters`, which are PyTorch's where the modules inside
 are called and ordered alike. A module that stands in two places has two names, as in PyTorch.
+
+RNN, LSTM and GRU are called otherwise there: the U of `cells.2` of a bidirectional layer is
+`weight_ih_l1`, that of `cells.3` is `weight_ih_l1_reverse`. And PyTorch has two biases, which it
+adds: RNN and LSTM take their sum as b, and hand on b and zeros. GRU has both as well. V and c of
+the output layer, and ConvLSTM2d, keep their names: PyTorch has no such thing.
 """
 
 from dataclasses import dataclass
@@ -30,6 +36,7 @@ from nn.linear import Linear
 from nn.module import Parameter
 from nn.multihead_attention import MultiHeadAttention
 from nn.normalization import BatchNorm
+from nn.recurrent import _OnVectors
 from nn.transposed_convolution import _ConvTranspose
 
 
@@ -61,11 +68,11 @@ def load_torch_state(module, state, input_shape=None):
     places = list(_places(module, input_shape))
     expected = {place.name for place in places}
     counts = {_batch_count(place) for place in places if isinstance(place.layer, BatchNorm)}
-    found = {id(place.array) for place in places if place.name in state}
+    found = {place.key for place in places if place.name in state}
 
-    problems = [f"{p.name} is missing" for p in places if id(p.array) not in found]
+    problems = [f"{p.name} is missing" for p in places if p.key not in found]
     problems += [f"{name} is unknown" for name in state if name not in expected | counts]
-    new = {}  # the first name, and the values, for each array
+    new = {}  # the first place, and the values, for each array
     for place in places:
         if place.name not in state:
             continue
@@ -74,17 +81,17 @@ def load_torch_state(module, state, input_shape=None):
             problems.append(f"{place.name} has shape {given.shape}, expected {place.shape}")
             continue
         values = place.from_torch(given)
-        name, _, first = new.setdefault(id(place.array), (place.name, place.array, values))
+        known, first = new.setdefault(place.key, (place, values))
         if not np.array_equal(first, values, equal_nan=True):
-            problems.append(f"{place.name} differs from {name}, which is the same array here")
+            problems.append(f"{place.name} differs from {known.name}, which is the same array here")
     if problems:
         shown = "; ".join(problems[:6])
         more = f" (and {len(problems) - 6} more)" if len(problems) > 6 else ""
         raise ValueError(
             f"interop: these weights do not fit {type(module).__name__}: {shown}{more}"
         )
-    for _, array, values in new.values():
-        array[...] = values
+    for place, values in new.values():  # a second bias stands behind the first
+        place.array[...] = place.array + values if place.second else values
 
 
 @dataclass
@@ -92,7 +99,8 @@ class _Place:
     """One array of one layer, under one name, and how PyTorch has it.
 
     axes: for each axis there, which one it is here. orders: {axis here: for each entry there,
-    which one it is here}, where a flattened image has another order.
+    which one it is here}, where a flattened image has another order. second: is it the second of
+    two biases, which PyTorch adds, while the array here is their sum?
     """
 
     name: str
@@ -100,6 +108,12 @@ class _Place:
     array: np.ndarray
     axes: tuple
     orders: dict
+    second: bool = False
+
+    @property
+    def key(self):
+        """The same for all names of one array."""
+        return id(self.array), self.second
 
     @property
     def shape(self):
@@ -107,6 +121,8 @@ class _Place:
         return tuple(self.array.shape[axis] for axis in self.axes)
 
     def to_torch(self):
+        if self.second:
+            return np.zeros_like(self.array)  # the first has brought the sum
         array = self.array
         for axis, order in self.orders.items():
             array = array.take(order, axis)
@@ -126,6 +142,25 @@ def _places(module, input_shape):
         for name, array in _own_arrays(layer):
             mine = {axis: o for (*key, axis), o in orders.items() if key == [layer, name]}
             yield _Place(_join(prefix, name), layer, array, _axes(layer, array), mine)
+        if isinstance(layer, _OnVectors):
+            yield from _recurrent_places(prefix, layer, orders)
+
+
+def _recurrent_places(prefix, layer, orders):
+    """The places of all cells of an RNN, LSTM or GRU, layer by layer, forward before backward."""
+    for i, cell in enumerate(layer.cells):
+        level, direction = divmod(i, layer.directions)
+        ending = f"l{level}" + ("_reverse" if direction else "")
+        order = {axis: o for (*key, axis), o in orders.items() if key == [cell, "U"]}
+        second = getattr(cell, "b_h", cell.b)  # the GRU's has an array of its own
+        arrays = [
+            ("weight_ih", cell.U, (1, 0), order),
+            ("weight_hh", cell.W, (1, 0), {}),
+            ("bias_ih", cell.b, (0,), {}),
+            ("bias_hh", second, (0,), {}, second is cell.b),
+        ]
+        for name, parameter, *how in arrays:
+            yield _Place(_join(prefix, f"{name}_{ending}"), cell, parameter.data, *how)
 
 
 def _axes(layer, array):
@@ -149,7 +184,8 @@ def _all_names(module, prefix=""):
     """(dotted name, module) as `named_modules`, but shared modules under each of their names."""
     yield prefix, module
     for name, child in module.named_children():
-        yield from _all_names(child, _join(prefix, name))
+        if not isinstance(module, _OnVectors):  # whose cells go by other names
+            yield from _all_names(child, _join(prefix, name))
 
 
 def _batch_count(place):

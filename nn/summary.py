@@ -7,6 +7,8 @@ from nn.convolution import _Conv
 from nn.linear import Linear
 from nn.module import Parameter
 from nn.multihead_attention import MultiHeadAttention
+from nn.recurrent_cells import Cell
+from nn.recurrent_stack import _Recurrent
 from nn.transposed_convolution import _ConvTranspose
 from nn.watching import trace_shape
 
@@ -22,6 +24,7 @@ def summary(model, input_shape):
       several times shows its last call;
     - parameters: its own, without those of modules inside;
     - mult-adds: of convolutions, dense layers and attention, over all calls; what activations,
+    - mult-adds: of convolutions, dense and recurrent layers, over all calls; what activations,
       norms and pools do beside them is left out;
     - saved: what its forward keeps until backward; an array that several modules keep is counted
       in the first row, and parameters are not counted. Dropout is off here; in training it keeps
@@ -51,6 +54,8 @@ def summary(model, input_shape):
         work = sum(multiply_adds(call) for call in calls.get(module, ()))
         total_work += work
         shape = _shape(calls[module][-1].output) if module in calls else "not used"
+        if isinstance(module, Cell):
+            shape = ""  # it is used step by step, not called
         cells = [f"{own:,}" if own else "", short(work), short(saved[module], "B")]
         lines.append(COLUMNS.format(_cut(label), shape, *cells))
     cells = [f"{model.num_parameters:,}", short(total_work), short(sum(saved.values()), "B")]
@@ -73,6 +78,9 @@ def multiply_adds(call):
         return query.size * key.shape[-2] + query.size // query.shape[-1] * (
             value.shape[-2] * value.shape[-1]
         )
+    if isinstance(module, _Recurrent):  # at each step, and place, all weights but the biases
+        weights = sum(p.size for p in module.parameters() if p.data.ndim > 1)
+        return call.inputs[0].size // call.inputs[0].shape[-1] * weights
     return 0
 
 
