@@ -161,15 +161,14 @@ class _Recurrent(Module):
         shape = (len(self.cells), *x.shape[1:-1], self.hidden_size)
         count = self.cells[0].states
         if state is None:
-            state = (np.zeros(shape, x.dtype),) * count
-        elif count == 1:
-            state = (state,)
-        if not isinstance(state, tuple | list) or [np.shape(a) for a in state] != [shape] * count:
+            return [(np.zeros(shape[1:], x.dtype),) * count] * len(self.cells)
+        several = isinstance(state, tuple | list)
+        arrays = state if several and count > 1 else (state,)
+        if [np.shape(a) for a in arrays] != [shape] * count:
             expected = f"an array {shape}" if count == 1 else f"a pair (h, c), each {shape}"
-            several = isinstance(state, tuple | list)
             got = [np.shape(a) for a in state] if several else np.shape(state)
             raise ValueError(f"{self.describe()}: expected {name} to be {expected}, got {got}")
-        return list(zip(*state, strict=True))
+        return list(zip(*(np.asarray(a, x.dtype) for a in arrays), strict=True))
 
     def _joined(self, states):
         """The states of all cells as one: an array, or a pair."""
