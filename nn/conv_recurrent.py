@@ -5,7 +5,7 @@ import numpy as np
 from nn import initializers, kernels
 from nn.arguments import per_axis, whole_number
 from nn.module import Parameter
-from nn.recurrent_cells import LSTMCell, open_forget_gate, side_by_side
+from nn.recurrent_cells import LSTMCell, keep_at_first, side_by_side
 from nn.recurrent_stack import _Recurrent
 
 
@@ -30,7 +30,7 @@ class ConvLSTMCell(LSTMCell):
             side_by_side(4, lambda: initializers.orthogonal((*kernel_size, C, C), rng))
         )
         self.b = Parameter(initializers.zeros(4 * C))
-        open_forget_gate(self.b, C)
+        keep_at_first(self.b, C)
 
     def project(self, x):
         """p = U ∗ x + b, for the maps of all steps in one convolution."""

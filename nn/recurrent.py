@@ -172,7 +172,8 @@ class GRU(_OnVectors):
     x (N, T, D) → y (N, T, H), or (N, T, output_size) with `output_size`: y_t = V h_t + c.
     U (D, 3H), W (H, 3H), b and b_h (3H,) hold r, z, n side by side. r acts after the product
     with W (in the paper before it), so that all gates are one product; that is why the
-    candidate needs a bias of its own inside.
+    candidate needs a bias of its own inside. Biases start at 0, those of z, the share that is
+    kept, at 1 in b.
 
     Layers, directions, states, masks, `truncate` and errors: see `_Recurrent`.
     """

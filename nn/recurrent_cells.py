@@ -108,7 +108,7 @@ class LSTMCell(Cell):
 
     def __init__(self, input_size, hidden_size, rng):
         super().__init__(input_size, hidden_size, rng)
-        open_forget_gate(self.b, hidden_size)
+        keep_at_first(self.b, hidden_size)
 
     def step(self, p, q, state):
         _, c_before = state
@@ -152,6 +152,7 @@ class GRUCell(Cell):
     def __init__(self, input_size, hidden_size, rng):
         super().__init__(input_size, hidden_size, rng)
         self.b_h = Parameter(initializers.zeros(3 * hidden_size))
+        keep_at_first(self.b, hidden_size)
 
     def recur(self, h):
         """q = h @ W + b_h, for one step."""
@@ -207,10 +208,11 @@ def logistic(a):
     return y
 
 
-def open_forget_gate(b, H):
-    """Biases of the forget gate at 1, so that an untrained LSTM keeps what it has seen.
+def keep_at_first(b, H):
+    """Biases of the second gate at 1: LSTM's f, GRU's z, the gates that keep what was there.
 
-    At 0 half of c would be lost at each step (Gers et al. 2000; Jozefowicz et al. 2015).
+    At 0 half of the state is lost at each step until the gate has learned otherwise, and nothing
+    that happened long ago is left to learn it from (Gers et al. 2000; Jozefowicz et al. 2015).
     """
     b.data[H : 2 * H] = 1
 
