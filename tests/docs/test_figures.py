@@ -11,7 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
-SLOW = {"main_job", "unet_masks"}  # they train a network or decode clips: run by hand
+SLOW = {
+    "lstm_recall",
+    "main_job",
+    "unet_masks",
+}  # they train a network or decode clips: run by hand
 LARGEST = 300_000  # bytes: a page should open at once
 
 
