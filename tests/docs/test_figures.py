@@ -15,7 +15,7 @@ SLOW = {
     "lstm_recall",
     "main_job",
     "unet_masks",
-}  # they train a network or decode clips: run by hand
+}  # they train, or decode clips: run by hand
 LARGEST = 300_000  # bytes: a page should open at once
 
 

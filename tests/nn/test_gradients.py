@@ -198,6 +198,26 @@ def test_pooling_in_any_configuration(kind, axes, data):
     assert_passes(pool, x, seed=seed, elements=12)
 
 
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@fewer
+@hypothesis.given(data=st.data())
+def test_recurrence_in_any_configuration(name, data):
+    N, T, D, H, layers = (data.draw(st.integers(1, most)) for most in (2, 4, 3, 3, 2))
+    both_ways, output_size = data.draw(st.booleans()), data.draw(st.sampled_from([None, 2]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    kind = getattr(nn, name)
+    layer = kind(D, H, output_size, num_layers=layers, bidirectional=both_ways, rng=rng)
+    state = mask = None
+    if data.draw(st.booleans()):
+        shape = (layers * (1 + both_ways), N, H)
+        state = rng.standard_normal(shape)
+        state = (state, rng.standard_normal(shape)) if name == "LSTM" else state
+    if data.draw(st.booleans()):
+        mask = rng.random((N, T)) < 0.6
+    report = nn.check_gradients(layer, rng.standard_normal((N, T, D)), state, mask, elements=8)
+    assert report.passed, report
+
+
 @few
 @hypothesis.given(
     leading=st.lists(st.integers(1, 3), min_size=1, max_size=3),

@@ -91,6 +91,48 @@ def test_going_out_is_a_copy_and_coming_in_is_in_place():
     assert np.array_equal(data, np.arange(4))
 
 
+def test_recurrent_layers_under_their_names():
+    state = assert_comes_back(
+        lambda: nn.Sequential(nn.LSTM(4, 3, num_layers=2, bidirectional=True))
+    )
+    names = [f"0.{kind}_l{level}{way}" for level in range(2) for way in ("", "_reverse")
+             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]  # fmt: skip
+    assert list(state) == names
+    assert state["0.weight_ih_l1_reverse"].shape == (12, 6)
+    assert not state["0.bias_hh_l1"].any() and state["0.bias_ih_l1"].all()
+    assert assert_comes_back(lambda: nn.GRU(4, 3))["bias_hh_l0"].all()
+    rnn = assert_comes_back(lambda: nn.RNN(4, 3, output_size=2))
+    assert rnn["V"].shape == (3, 2) and rnn["c"].shape == (2,)
+    assert list(assert_comes_back(lambda: nn.ConvLSTM2d(4, 3, 2)))[0] == "cells.0.U"
+
+
+def test_two_biases_become_their_sum():
+    lstm, ones = nn.LSTM(2, 3), np.ones(12, np.float32)
+    state = torch_state(lstm) | {"bias_ih_l0": ones, "bias_hh_l0": 2 * ones}
+    load_torch_state(lstm, state)
+    assert (lstm.b.data == 3).all()
+    del state["bias_hh_l0"]
+    with pytest.raises(ValueError, match="LSTM: bias_hh_l0 is missing"):
+        load_torch_state(lstm, state)
+
+
+def test_flattened_features_reach_a_recurrent_layer_in_their_order():
+    class Reader(nn.Module):
+        def __init__(self):
+            self.flatten, self.time = nn.Flatten(), nn.GRU(12, 2, bidirectional=True)
+
+        def forward(self, x):  # (N, T, H, W, C)
+            N, T = x.shape[:2]
+            return self.time(self.flatten(x.reshape(N * T, *x.shape[2:])).reshape(N, T, -1))
+
+    assert_comes_back(Reader, (5, 2, 3, 2))
+    reader = Reader()
+    state = torch_state(reader, (5, 2, 3, 2))
+    order = np.arange(12).reshape(2, 3, 2).transpose(2, 0, 1).ravel()
+    for cell, ending in zip(reader.time.cells, ("", "_reverse"), strict=True):
+        assert np.array_equal(state[f"time.weight_ih_l0{ending}"], cell.U.data[order].T)
+
+
 # ---- flattened images -----------------------------------------------------------------------
 
 
