@@ -46,13 +46,13 @@ class ConvLSTMCell(LSTMCell):
         if need_input_grad:
             return self._input_gradient(self.U, images(dp)).reshape(x.shape)
 
-    def recur(self, h):
-        """q = W ∗ h, for one step: (N, H, W, C) → (N, H, W, 4·C)."""
-        return kernels.conv_forward(h, self.W.data, None, *self.window)
+    def recurrence(self, T):
+        """The function h ↦ q = W ∗ h, for one step: (N, H, W, C) → (N, H, W, 4·C)."""
+        return lambda h: kernels.conv_forward(h, self.W.data, None, *self.window)
 
-    def recur_backward(self, dq):
-        """dh, for one step."""
-        return self._input_gradient(self.W, dq)
+    def recurrence_backward(self, T):
+        """The function dq ↦ dh, for one step."""
+        return lambda dq: self._input_gradient(self.W, dq)
 
     def add_recurrent_gradients(self, h_before, dq):
         """dW over all steps in one."""

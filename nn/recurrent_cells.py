@@ -16,7 +16,7 @@ returns the new state and what its `step_backward` will need, which is unpacked 
 
 import numpy as np
 
-from nn import initializers
+from nn import initializers, kernels
 from nn.activation import sigmoid
 from nn.module import Module, Parameter
 
@@ -53,13 +53,13 @@ class Cell(Module):
         if need_input_grad:
             return (rows(dp) @ self.U.data.T).reshape(x.shape)
 
-    def recur(self, h):
-        """q = h @ W, for one step: (N, H) → (N, G·H)."""
-        return h @ self.W.data
+    def recurrence(self, T):
+        """The function h ↦ q = h @ W, for one step, (N, H) → (N, G·H), made ready for T calls."""
+        return kernels.repeated_product(self.W.data, T)
 
-    def recur_backward(self, dq):
-        """dh = dq @ Wᵀ, for one step."""
-        return dq @ self.W.data.T
+    def recurrence_backward(self, T):
+        """The function dq ↦ dh = dq @ Wᵀ, for one step, made ready for T calls."""
+        return kernels.repeated_product(self.W.data.T, T)
 
     def add_recurrent_gradients(self, h_before, dq):
         """dW = Σ_t h_{t−1}ᵀ @ dq_t, one product over all steps."""
@@ -154,11 +154,10 @@ class GRUCell(Cell):
         self.b_h = Parameter(initializers.zeros(3 * hidden_size))
         keep_at_first(self.b, hidden_size)
 
-    def recur(self, h):
-        """q = h @ W + b_h, for one step."""
-        q = h @ self.W.data
-        q += self.b_h.data
-        return q
+    def recurrence(self, T):
+        """The function h ↦ q = h @ W + b_h."""
+        product = super().recurrence(T)
+        return lambda h: product(h) + self.b_h.data
 
     def add_recurrent_gradients(self, h_before, dq):
         """dW = Σ_t h_{t−1}ᵀ @ dq_t, and db_h = Σ dq."""

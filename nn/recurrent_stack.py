@@ -83,7 +83,8 @@ class _Recurrent(Module):
                 runs.append(run)
                 last.append(state_i)
                 outputs.append(h)
-            x = np.concatenate(outputs, axis=-1)  # h of this layer is x of the next
+            # h of this layer is x of the next
+            x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
         self.last_state = self._joined(last)
         self.save(runs, x, mask, state is not None)
         y = masked(self._output(x), mask)

@@ -20,10 +20,10 @@ def over_time(cell, x, state, mask=None):
     `state` is the one before the first step; `steps` keeps for each step the h before it and what
     the step saved. Where mask[t] (N, 1) is False, the state stays as it was.
     """
-    p = cell.project(x)
+    p, recur = cell.project(x), cell.recurrence(len(x))
     h, steps = [], []
     for t in range(len(x)):
-        new, saved = cell.step(p[t], cell.recur(state[0]), state)
+        new, saved = cell.step(p[t], recur(state[0]), state)
         steps.append((state[0], saved))
         state = new if mask is None else where(mask[t], new, state)
         h.append(state[0])
@@ -36,13 +36,14 @@ def back_through_time(cell, dh, dstate, steps, mask=None, cuts=()):
     h_t has reached the loss on two ways, which add up: through the output of its own step, dh[t],
     and through all later steps, which is what `dstate` holds when the loop arrives at t.
     """
+    recur_backward = cell.recurrence_backward(len(dh))
     dp, dq = [], []
     for t in reversed(range(len(dh))):
         h_before, saved = steps[t]
         dstate = (dstate[0] + dh[t], *dstate[1:])
         dnew = dstate if mask is None else tuple(masked(a, mask[t]) for a in dstate)
         dp_t, dq_t, dbefore = cell.step_backward(dnew, saved)
-        dbefore = (dbefore[0] + cell.recur_backward(dq_t), *dbefore[1:])
+        dbefore = (dbefore[0] + recur_backward(dq_t), *dbefore[1:])
         if mask is not None:  # a state that stayed hands its gradient on as it is
             dbefore = where(mask[t], dbefore, dstate)
         dp.append(dp_t)

@@ -21,6 +21,7 @@ from nn.kernels import (
     norms,
     pooling,
     reference,
+    repeated,
     spread,
     threads,
     update,
@@ -295,6 +296,21 @@ def dense_backward_weight(dy, x):
     dy, x = _prepared(dy, x)
     tiles = dense.suits(len(x), x.shape[1], dy.shape[1], x.dtype)
     return dense.backward_weight(x, dy) if tiles else x.T @ dy
+
+
+def repeated_product(w, times):
+    """See `reference.repeated_product`. w must not change while the function is in use."""
+    if not repeated.suits(*w.shape, times, w.dtype):
+        return lambda x: x @ w
+    panels = repeated.pack(w)
+
+    def product(x):
+        if len(x) < repeated.SHORT or x.dtype != w.dtype:
+            return x @ w
+        with threads.one_at_a_time:
+            return repeated.product(np.require(x, None, PLAIN), panels)
+
+    return product
 
 
 # ---- sums over rows, and norms ----------------------------------------------------------

@@ -230,6 +230,11 @@ def dense_backward_weight(dy, x):
     return x.T @ dy
 
 
+def repeated_product(w, times):
+    """The function x ↦ x @ w, made ready for so many calls with few rows each: (M, K) → (M, N)."""
+    return lambda x: x @ w
+
+
 # ---- sums over rows, and norms ----------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ class RecurrentParts(Module):
         return cell.step_backward(dnew, saved)
 
     def through_product(self, cell, dbefore, dq):
-        return (dbefore[0] + cell.recur_backward(dq), *dbefore[1:])
+        return (dbefore[0] + cell.recurrence_backward(1)(dq), *dbefore[1:])
 
     def held(self, mask, dbefore, dstate):
         return where(mask, dbefore, dstate)
@@ -55,7 +55,7 @@ class OneStepOnly(RecurrentParts):
     """Nothing goes back through W: each step is blamed for its own output alone."""
 
     def through_product(self, cell, dbefore, dq):
-        return (dbefore[0] + np.zeros_like(cell.recur_backward(dq)), *dbefore[1:])
+        return (dbefore[0] + np.zeros_like(cell.recurrence_backward(1)(dq)), *dbefore[1:])
 
 
 @bug(*RECURRENT, only_with="several steps")
