@@ -1,4 +1,4 @@
-"""Products with one matrix again and again, on panels, against NumPy's; and layers that use them."""
+"""Products with one matrix again and again, on panels, against NumPy's; and layers that do them."""
 
 import numpy as np
 import pytest
