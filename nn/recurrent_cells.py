@@ -29,6 +29,7 @@ class Cell(Module):
 
     gates = 1  # G
     states = 1  # arrays in a state
+    splits = False  # have p and q, which are added elsewhere, different gradients?
 
     def __init__(self, input_size, hidden_size, rng):
         D, H, G = input_size, hidden_size, self.gates
@@ -40,18 +41,18 @@ class Cell(Module):
 
     def project(self, x):
         """p = x @ U + b, for all steps in one product."""
-        p = rows(x) @ self.U.data
+        p = kernels.dense_forward(rows(x), self.U.data)
         p += self.b.data
         return p.reshape(*x.shape[:-1], -1)  # (T, N, G·H)
 
     def project_backward(self, x, dp, need_input_grad):
         """dU = Σ_t x_tᵀ @ dp_t, one product over all steps; db = Σ dp; returns dx = dp @ Uᵀ."""
         if self.U.trainable:
-            self.U.add_grad(rows(x).T @ rows(dp))  # (D, G·H)
+            self.U.add_grad(kernels.dense_backward_weight(rows(dp), rows(x)))  # (D, G·H)
         if self.b.trainable:
             self.b.add_grad(rows(dp).sum(axis=0))
         if need_input_grad:
-            return (rows(dp) @ self.U.data.T).reshape(x.shape)
+            return kernels.dense_backward_input(rows(dp), self.U.data).reshape(x.shape)
 
     def recurrence(self, T):
         """The function h ↦ q = h @ W, for one step, (N, H) → (N, G·H), made ready for T calls."""
@@ -64,16 +65,20 @@ class Cell(Module):
     def add_recurrent_gradients(self, h_before, dq):
         """dW = Σ_t h_{t−1}ᵀ @ dq_t, one product over all steps."""
         if self.W.trainable:
-            self.W.add_grad(rows(h_before).T @ rows(dq))  # (H, G·H)
+            self.W.add_grad(kernels.dense_backward_weight(rows(dq), rows(h_before)))  # (H, G·H)
 
     # ---- the step: what each kind of cell is -------------------------------------------------
 
     def step(self, p, q, state):
-        """(new state, what backward needs) from p_t, q_t (N, G·H) and the state before."""
+        """(new state, what backward needs) from p_t, q_t (N, G·H) and the state before.
+
+        Both are this step's own: what is computed may be written into them.
+        """
         raise NotImplementedError
 
-    def step_backward(self, dstate, saved):
-        """(dp, dq, gradient of the state before, without what went through q)."""
+    def step_backward(self, dstate, saved, dp, dq):
+        """Write the gradients of p_t and q_t into dp and dq, which are one array unless
+        `splits`; return that of the state before, without what went through q."""
         raise NotImplementedError
 
 
@@ -88,10 +93,10 @@ class RNNCell(Cell):
         h = self.f(p + q)
         return (h,), h
 
-    def step_backward(self, dstate, h):
+    def step_backward(self, dstate, h, dp, dq):
         (dh,) = dstate
-        da = dh * self.slope(h)
-        return da, da, (0,)  # all that went on from the h before went through q
+        np.multiply(dh, self.slope(h), out=dp)
+        return (0,)  # all that went on from the h before went through q
 
 
 class LSTMCell(Cell):
@@ -112,29 +117,28 @@ class LSTMCell(Cell):
 
     def step(self, p, q, state):
         _, c_before = state
-        q += p  # q is new, and nobody else has it
-        H = c_before.shape[-1]
-        g = np.tanh(q[..., 2 * H : 3 * H])
-        gates = logistic(q)  # one pass over all four; of the third, g has taken its place
-        gates[..., 2 * H : 3 * H] = g
-        i, f, g, o = parts(gates, 4)
+        p += q
+        i, f, g, o = parts(p, 4)
+        bent = np.tanh(g)
+        logistic(p)  # one pass over all four,
+        g[...] = bent  # and then the third is put right
         c = f * c_before
         c += i * g
         tanh_c = np.tanh(c)
-        return (o * tanh_c, c), (gates, c_before, tanh_c)
+        return (o * tanh_c, c), (p, c_before, tanh_c)
 
-    def step_backward(self, dstate, saved):
+    def step_backward(self, dstate, saved, dp, dq):
         dh, dc = dstate
         gates, c_before, tanh_c = saved
         i, f, g, o = parts(gates, 4)
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        da = gates * (1 - gates)  # the slope of σ; that of tanh is 1 − g²
-        di, df, dg, do = parts(da, 4)
+        np.multiply(gates, 1 - gates, out=dp)  # the slope of σ; that of tanh is 1 − g²
+        di, df, dg, do = parts(dp, 4)
         di *= dc * g
         df *= dc * c_before
         np.multiply(dc * i, 1 - g * g, out=dg)
         do *= dh * tanh_c
-        return da, da, (0, dc * f)
+        return 0, dc * f
 
 
 class GRUCell(Cell):
@@ -148,6 +152,7 @@ class GRUCell(Cell):
     """
 
     gates = 3
+    splits = True
 
     def __init__(self, input_size, hidden_size, rng):
         super().__init__(input_size, hidden_size, rng)
@@ -167,25 +172,25 @@ class GRUCell(Cell):
 
     def step(self, p, q, state):
         (h_before,) = state
-        H = h_before.shape[-1]
-        q_n = q[..., 2 * H :]
-        r, z = parts(logistic(p[..., : 2 * H] + q[..., : 2 * H]), 2)
-        n = np.tanh(p[..., 2 * H :] + r * q_n)
+        r, z, n = parts(p, 3)
+        q_r, q_z, q_n = parts(q, 3)
+        p[..., : -n.shape[-1]] += q[..., : -n.shape[-1]]
+        logistic(p[..., : -n.shape[-1]])  # r and z
+        n += r * q_n
+        np.tanh(n, out=n)
         h = n + z * (h_before - n)
         return (h,), (r, z, n, q_n, h_before)
 
-    def step_backward(self, dstate, saved):
+    def step_backward(self, dstate, saved, dp, dq):
         (dh,) = dstate
         r, z, n, q_n, h_before = saved
-        H = h_before.shape[-1]
-        dp = np.empty((*dh.shape[:-1], 3 * H), dh.dtype)
         dr, dz, dn = parts(dp, 3)
         np.multiply(dh * (1 - z), 1 - n * n, out=dn)
         np.multiply(dh * (h_before - n), z * (1 - z), out=dz)
         np.multiply(dn * q_n, r * (1 - r), out=dr)
-        dq = dp.copy()
-        dq[..., 2 * H :] *= r  # the candidate saw its q through r
-        return dp, dq, (dh * z,)
+        dq[...] = dp
+        parts(dq, 3)[2][...] *= r  # the candidate saw its q through r
+        return (dh * z,)
 
 
 # f, and its slope written in terms of h = f(a)
@@ -197,14 +202,14 @@ ACTIVATIONS = {
 
 
 def logistic(a):
-    """σ(a) = (1 + tanh(a/2)) / 2: the same function as `sigmoid`, in one pass and without a sign.
+    """a ← σ(a) = (1 + tanh(a/2)) / 2: the same as `sigmoid`, in one pass and without a sign.
 
     For a gate the absolute error counts, which is as small in this form.
     """
-    y = np.tanh(a * np.asarray(0.5, a.dtype))
-    y += 1
-    y *= 0.5
-    return y
+    a *= 0.5
+    np.tanh(a, out=a)
+    a += 1
+    a *= 0.5
 
 
 def keep_at_first(b, H):

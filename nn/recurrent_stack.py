@@ -14,9 +14,10 @@ from nn.through_time import back_through_time, in_direction, masked, over_time
 
 
 class Run(NamedTuple):
-    """What one cell keeps of one forward: its input, in its direction, and its steps."""
+    """What one cell keeps of one forward, in its direction: x, the h before each step, steps."""
 
     x: np.ndarray
+    h_before: np.ndarray
     steps: list
 
 
@@ -94,8 +95,8 @@ class _Recurrent(Module):
         """One cell over x (T, N, *S, D): what it keeps, h (T, N, *S, H), and the last state."""
         x, mask = in_direction(direction, x, mask)
         h, state, steps = over_time(cell, x, state, mask)
-        (h,) = in_direction(direction, masked(h, mask))
-        return Run(x, steps), h, state
+        (y,) = in_direction(direction, masked(h[1:], mask))
+        return Run(x, h[:-1], steps), y, state
 
     # ---- backward ------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class _Recurrent(Module):
         dh, mask = in_direction(direction, dh, mask)
         cuts = self._cuts(len(dh), direction)
         dp, dq, dfirst = back_through_time(cell, masked(dh, mask), dlast, run.steps, mask, cuts)
-        cell.add_recurrent_gradients(np.stack([h_before for h_before, _ in run.steps]), dq)
+        cell.add_recurrent_gradients(run.h_before, dq)
         (dx,) = in_direction(direction, cell.project_backward(run.x, dp, need_input_grad))
         return dx, dfirst
 

@@ -13,21 +13,24 @@ RNN, LSTM and GRU, are in `recurrent_cells.py`.
 
 import numpy as np
 
+from nn.kernels.memory import empty
+
 
 def over_time(cell, x, state, mask=None):
-    """Apply a cell's step to x[0], x[1], …: x (T, N, D) → h (T, N, H), last state, steps.
+    """Apply a cell's step to x[0], x[1], …: x (T, N, D) → h (T + 1, N, H), last state, steps.
 
-    `state` is the one before the first step; `steps` keeps for each step the h before it and what
-    the step saved. Where mask[t] (N, 1) is False, the state stays as it was.
+    `state` is the one before the first step. h[t] is what step t starts from, so h[1:] is what
+    comes out; `steps` has what each step saved. Where mask[t] (N, 1) is False, the state stays.
     """
     p, recur = cell.project(x), cell.recurrence(len(x))
-    h, steps = [], []
+    h, steps = empty((len(x) + 1, *state[0].shape), x.dtype), []
+    h[0] = state[0]
     for t in range(len(x)):
-        new, saved = cell.step(p[t], recur(state[0]), state)
-        steps.append((state[0], saved))
+        new, saved = cell.step(p[t], recur(h[t]), state)
         state = new if mask is None else where(mask[t], new, state)
-        h.append(state[0])
-    return np.stack(h), state, steps
+        h[t + 1] = state[0]
+        steps.append(saved)
+    return h, state, steps
 
 
 def back_through_time(cell, dh, dstate, steps, mask=None, cuts=()):
@@ -37,21 +40,17 @@ def back_through_time(cell, dh, dstate, steps, mask=None, cuts=()):
     and through all later steps, which is what `dstate` holds when the loop arrives at t.
     """
     recur_backward = cell.recurrence_backward(len(dh))
-    dp, dq = [], []
+    dp = empty((*dh.shape[:-1], cell.b.size), dh.dtype)
+    dq = empty(dp.shape, dp.dtype) if cell.splits else dp  # else p and q are only added
     for t in reversed(range(len(dh))):
-        h_before, saved = steps[t]
         dstate = (dstate[0] + dh[t], *dstate[1:])
         dnew = dstate if mask is None else tuple(masked(a, mask[t]) for a in dstate)
-        dp_t, dq_t, dbefore = cell.step_backward(dnew, saved)
-        dbefore = (dbefore[0] + recur_backward(dq_t), *dbefore[1:])
+        dbefore = cell.step_backward(dnew, steps[t], dp[t], dq[t])
+        dbefore = (dbefore[0] + recur_backward(dq[t]), *dbefore[1:])
         if mask is not None:  # a state that stayed hands its gradient on as it is
             dbefore = where(mask[t], dbefore, dstate)
-        dp.append(dp_t)
-        dq.append(dq_t)
         dstate = tuple(map(np.zeros_like, dbefore)) if t in cuts else dbefore
-    all_dp = np.stack(dp[::-1])
-    same = dp[0] is dq[0]  # p and q are only ever added, but in a GRU
-    return all_dp, all_dp if same else np.stack(dq[::-1]), dstate
+    return dp, dq, dstate
 
 
 def where(mask, these, those):

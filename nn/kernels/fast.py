@@ -277,25 +277,30 @@ def _pooled_shape(shape, kernel_size, stride, padding):
 # ---- dense layers -----------------------------------------------------------------------
 
 
+def _product(a, b):
+    """NumPy's a @ b, in memory that is used again."""
+    return np.matmul(a, b, out=aligned_empty((len(a), b.shape[1]), a.dtype))
+
+
 def dense_forward(x, w):
     """See `reference.dense_forward`. NumPy's product for all but large layers."""
     x, w = _prepared(x, w)
     tiles = dense.suits(len(x), *w.shape, x.dtype)
-    return dense.forward(x, w) if tiles else x @ w
+    return dense.forward(x, w) if tiles else _product(x, w)
 
 
 def dense_backward_input(dy, w):
     """See `reference.dense_backward_input`."""
     dy, w = _prepared(dy, w)
     tiles = dense.suits(len(dy), *w.shape, dy.dtype)
-    return dense.backward_input(dy, w) if tiles else dy @ w.T
+    return dense.backward_input(dy, w) if tiles else _product(dy, w.T)
 
 
 def dense_backward_weight(dy, x):
     """See `reference.dense_backward_weight`."""
     dy, x = _prepared(dy, x)
     tiles = dense.suits(len(x), x.shape[1], dy.shape[1], x.dtype)
-    return dense.backward_weight(x, dy) if tiles else x.T @ dy
+    return dense.backward_weight(x, dy) if tiles else _product(x.T, dy)
 
 
 def repeated_product(w, times):

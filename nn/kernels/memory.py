@@ -10,6 +10,7 @@ use at the same time. When a new block would exceed that, idle ones are dropped,
 have been idle longest.
 """
 
+import math
 import threading
 
 import numpy as np
@@ -69,3 +70,10 @@ class _Loan:
 
 
 pool = Pool()
+
+
+def empty(shape, dtype):
+    """np.empty(shape, dtype), in such memory."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return pool.lend(size).view(dtype).reshape(shape)

@@ -8,7 +8,7 @@ from nn.module import Module
 from nn.through_time import in_direction, masked, where
 
 GATED = ("LSTM", "ConvLSTM2d")
-RECURRENT = ("RNN", "LSTM", "GRU", "ConvLSTM2d")
+LOOP = ("RNN", "LSTM")  # the loop is the same for all four
 
 
 class RecurrentParts(Module):
@@ -21,13 +21,12 @@ class RecurrentParts(Module):
         for t in reversed(range(len(dh))):
             dstate = self.arrive(dstate, dh[t])
             dnew = dstate if mask is None else tuple(masked(a, mask[t]) for a in dstate)
-            dp, dq, dbefore = self.step_backward(cell, dnew, run.steps[t][1])
+            dp, dq, dbefore = self.step_backward(cell, dnew, run.steps[t])
             dbefore = self.through_product(cell, dbefore, dq)
             dstate = dbefore if mask is None else self.held(mask[t], dbefore, dstate)
             dps.insert(0, dp)
             dqs.insert(0, dq)
-        h_before = np.stack([h for h, _ in run.steps])
-        self.weight_gradients(cell, h_before, np.stack(dps), np.stack(dqs))
+        self.weight_gradients(cell, run.h_before, np.stack(dps), np.stack(dqs))
         dx = cell.project_backward(run.x, np.stack(dps), need_input_grad)
         return self.turned_back(direction, dx), dstate
 
@@ -35,7 +34,9 @@ class RecurrentParts(Module):
         return (dstate[0] + dh, *dstate[1:])
 
     def step_backward(self, cell, dnew, saved):
-        return cell.step_backward(dnew, saved)
+        dp, dq = np.empty((2, *dnew[0].shape[:-1], cell.b.size))
+        dbefore = cell.step_backward(dnew, saved, dp, dq if cell.splits else dp)
+        return dp, dq if cell.splits else dp, dbefore
 
     def through_product(self, cell, dbefore, dq):
         return (dbefore[0] + cell.recurrence_backward(1)(dq), *dbefore[1:])
@@ -50,7 +51,7 @@ class RecurrentParts(Module):
         return in_direction(direction, dx)[0]
 
 
-@bug(*RECURRENT, only_with="several steps")
+@bug(*LOOP, only_with="several steps")
 class OneStepOnly(RecurrentParts):
     """Nothing goes back through W: each step is blamed for its own output alone."""
 
@@ -58,7 +59,7 @@ class OneStepOnly(RecurrentParts):
         return (dbefore[0] + np.zeros_like(cell.recurrence_backward(1)(dq)), *dbefore[1:])
 
 
-@bug(*RECURRENT, only_with="several steps")
+@bug(*LOOP, only_with="several steps")
 class OutputReplaces(RecurrentParts):
     """The gradient of y_t replaces what came back from later steps instead of adding to it."""
 
@@ -66,7 +67,7 @@ class OutputReplaces(RecurrentParts):
         return (dh, *dstate[1:])
 
 
-@bug(*RECURRENT, only_with="several steps")
+@bug(*LOOP, only_with="several steps")
 class StateOneStepLate(RecurrentParts):
     """dW: the gradient of each step meets the h after it instead of the h before it."""
 
@@ -75,7 +76,7 @@ class StateOneStepLate(RecurrentParts):
         cell.add_recurrent_gradients(h_after, dq)
 
 
-@bug(*RECURRENT, only_with="both directions")
+@bug(*LOOP, only_with="both directions")
 class TimeNotTurnedBack(RecurrentParts):
     """dx of the backward direction is left in the order in which that direction read x."""
 
@@ -83,7 +84,7 @@ class TimeNotTurnedBack(RecurrentParts):
         return dx
 
 
-@bug(*RECURRENT, only_with="padded steps")
+@bug(*LOOP, only_with="padded steps")
 class MaskStopsTheGradient(RecurrentParts):
     """A masked step kept its state, but its gradient is dropped there instead of handed on."""
 
@@ -91,7 +92,7 @@ class MaskStopsTheGradient(RecurrentParts):
         return dbefore
 
 
-@bug(*RECURRENT, only_with="several steps")
+@bug(*LOOP, only_with="several steps")
 class TransposeForgotten(RecurrentParts):
     """dh: what goes back through W goes through W turned around in place of its transpose."""
 
