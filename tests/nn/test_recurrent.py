@@ -116,6 +116,9 @@ def test_first_weights():
         W = lstm.W.data[:, 8 * k : 8 * k + 8]
         np.testing.assert_allclose(W.T @ W, np.eye(8), atol=1e-6)
     assert lstm.b.data.reshape(4, 8).tolist() == [[0] * 8, [1] * 8, [0] * 8, [0] * 8]
+    gru = nn.GRU(5, 8, rng=0)
+    assert gru.b.data.reshape(3, 8).tolist() == [[0] * 8, [1] * 8, [0] * 8]
+    assert not gru.cells[0].b_h.data.any()
     assert lstm.num_parameters == 4 * 8 * (5 + 8 + 1)
     assert nn.GRU(5, 8, rng=0).num_parameters == 3 * 8 * (5 + 8 + 2)
     assert np.array_equal(nn.LSTM(5, 8, rng=0).W.data, lstm.W.data)
