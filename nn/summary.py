@@ -23,9 +23,8 @@ def summary(model, input_shape):
       frames were folded into the batch, as in `16 × (64, 64, 32)`; a module that is called
       several times shows its last call;
     - parameters: its own, without those of modules inside;
-    - mult-adds: of convolutions, dense layers and attention, over all calls; what activations,
-    - mult-adds: of convolutions, dense and recurrent layers, over all calls; what activations,
-      norms and pools do beside them is left out;
+    - mult-adds: of convolutions, dense and recurrent layers and attention, over all calls; what
+      activations, norms and pools do beside them is left out;
     - saved: what its forward keeps until backward; an array that several modules keep is counted
       in the first row, and parameters are not counted. Dropout is off here; in training it keeps
       as much as its input. Inside `nn.inference()` nothing is saved, so nothing is shown.

@@ -27,7 +27,6 @@ from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, load, store
 
 LEAST_WEIGHTS = 1 << 18  # smaller layers are NumPy's: starting our threads costs more
-MOST_ROWS = 64  # above it there is arithmetic enough, and NumPy's product is several times as fast
 MOST_ROWS = 64  # with more, each weight is used so often that NumPy's product is the faster one
 SHARES = 16
 TERMS = 32  # rows of w that are used while they are in the cache
@@ -35,10 +34,6 @@ ROWS_PER_TASK = 16 * TALL
 
 
 def suits(M, K, N, dtype):
-    """Are these sizes for the tiles? Whole vectors of outputs, a small batch, and many weights."""
-    columns = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
-    rows_fit = SHORT <= M <= MOST_ROWS
-    return N % columns == 0 and rows_fit and K >= TALL and K * N >= LEAST_WEIGHTS
     """Are these sizes for the tiles? Whole vectors of outputs, a small batch, many weights."""
     columns = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
     few_rows = SHORT <= M <= MOST_ROWS
