@@ -93,9 +93,8 @@ if FOLDER is not None:
 def kernel(function=None, *, parallel=False, inline=False):
     """Compile a function on its first call with new types; keep the machine code on disk.
 
-    parallel=True makes `numba.prange` loops run on all threads; only such functions may be
-    called from Python. It costs seconds of compiling, so a parallel function holds the loop
-    over tasks and little else, and one task is a plain kernel of its own.
+    Kernels for several threads are plain kernels too, see `threads`. parallel=True, for
+    `numba.prange`, is used by the ladder alone: it costs seconds of compiling.
 
     inline=True is for the innermost loops. A call costs as much as some hundred additions when
     arrays are passed: each one's reference count goes up and down, safely across threads.

@@ -12,10 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
 SLOW = {
+    "gradient_check_errors",
     "lstm_recall",
     "main_job",
     "unet_masks",
-}  # they train, or decode clips: run by hand
+}  # they train, decode clips, or check every layer there is: run by hand
 LARGEST = 300_000  # bytes: a page should open at once
 
 
