@@ -1,7 +1,21 @@
 """The networks, one file each, and how they are kept in files."""
 
 from video.models.base import VideoModel
+from video.models.conv3d import Conv3dNet
+from video.models.early_fusion import EarlyFusionCNN
 from video.models.frame_cnn import FrameCNN
+from video.models.r2plus1d import R2Plus1DNet
+from video.models.resnet3d import ResNet3D, SmallResNet3D
 from video.models.storage import load, save
 
-__all__ = ["FrameCNN", "VideoModel", "load", "save"]
+__all__ = [
+    "Conv3dNet",
+    "EarlyFusionCNN",
+    "FrameCNN",
+    "R2Plus1DNet",
+    "ResNet3D",
+    "SmallResNet3D",
+    "VideoModel",
+    "load",
+    "save",
+]

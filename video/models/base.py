@@ -1,6 +1,7 @@
 """What all networks for clips share: the names of their classes and how a clip enters."""
 
 import nn
+from nn.arguments import whole_number
 from video.transforms import Compose, Normalize, Standardize, ToFloat
 
 
@@ -8,15 +9,51 @@ class VideoModel(nn.Module):
     """A network (N, T, H, W, C) → logits (N, num_classes) that knows how to use itself.
 
     A subclass takes `num_classes, size, frames, channels, rng` and keeps the first four as
-    attributes, so that `video.models.load` can build it again. Two more come with training:
+    attributes (`settle`), so that `video.models.load` can build it again. What else it takes by
+    name, and keeps under that name, it lists in `options`. Two more come with training:
 
     - classes: the name of each class, in the order of the logits;
     - preprocessing: how clips entered in training: {"mean": …, "std": …}, one number each or one
       per channel, for values between 0 and 1; or {"standardize": True}, each frame by its own.
     """
 
+    options = ()
     classes = None
     preprocessing = None
+
+    def settle(self, num_classes, size, frames, channels):
+        """Keep what every network is made with; ValueError for sizes that cannot be."""
+        self.num_classes = whole_number(self, "num_classes", num_classes)
+        self.size = tuple(whole_number(self, "size", n) for n in size)
+        self.frames = whole_number(self, "frames", frames)
+        self.channels = tuple(whole_number(self, "channels", n) for n in channels)
+        name = type(self).__name__
+        if len(self.size) != 2:
+            raise ValueError(f"{name}: size must be (H, W), got {size!r}")
+        if len(self.channels) < 2:
+            raise ValueError(
+                f"{name}: channels must be those of the input and more, got {channels}"
+            )
+
+    def expect_size(self, least):
+        """ValueError if frames of `size` would be pooled to nothing."""
+        if min(self.size) < least:
+            H, W = self.size
+            raise ValueError(
+                f"{type(self).__name__}: frames of {H}×{W} are too small, expected at least "
+                f"{least}×{least}; use larger frames or fewer channels"
+            )
+
+    def expect_clips(self, x, fixed=""):
+        """ValueError unless x is (N, T, H, W, C) with C as built; the axes in `fixed` as well."""
+        built = {"T": self.frames, "H": self.size[0], "W": self.size[1], "C": self.channels[0]}
+        expected = tuple(built[axis] if axis in fixed + "C" else axis for axis in "NTHWC")
+        got = tuple(n if isinstance(e, int) else e for e, n in zip(expected, x.shape, strict=False))
+        if x.ndim != 5 or got != expected:  # a letter stands for any number
+            raise ValueError(
+                f"{type(self).__name__}: expected clips ({', '.join(map(str, expected))}), "
+                f"got {x.shape}"
+            )
 
     def prepare(self, clip):
         """A clip as files give it, uint8 (T, H, W, C) → the input float32 (1, T, H, W, C).
@@ -29,6 +66,12 @@ class VideoModel(nn.Module):
                 f"{type(self).__name__}: expected a clip (T, H, W, C) to prepare, got {clip.shape}"
             )
         return entering(self.preprocessing or {})(clip)[None]
+
+    def describe(self):
+        arguments = [f"{self.num_classes}"]
+        for name in ("size", "frames", *self.options):
+            arguments.append(f"{name}={getattr(self, name)!r}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 def entering(preprocessing):

@@ -26,12 +26,10 @@ class FrameCNN(VideoModel):
 
     def __init__(self, num_classes, size=(64, 64), frames=16, channels=(3, 32, 64, 512), rng=None):
         rng = np.random.default_rng(rng)
-        H, W = size
-        if min(size) < 4:
-            raise ValueError(f"FrameCNN: frames of {H}×{W} are too small to be pooled twice")
-        C_in, C1, C2, hidden = channels
-        self.num_classes, self.size, self.frames = num_classes, tuple(size), frames
-        self.channels = tuple(channels)
+        self.settle(num_classes, size, frames, channels)
+        self.expect_size(4)  # pooled twice
+        H, W = self.size
+        C_in, C1, C2, hidden = self.channels
         self.features = nn.Sequential(
             nn.Conv2d(C_in, C1, 3, padding=1, rng=rng),
             nn.ReLU(),
@@ -50,10 +48,7 @@ class FrameCNN(VideoModel):
         self.classifier[-1].weight.data *= 0.1
 
     def forward(self, x):
-        expected = (*self.size, self.channels[0])
-        if x.ndim != 5 or x.shape[2:] != expected:
-            H, W, C = expected
-            raise ValueError(f"FrameCNN: expected clips (N, T, {H}, {W}, {C}), got {x.shape}")
+        self.expect_clips(x, fixed="HW")
         N, T, H, W, C = x.shape
         self.save(N, T)
         scores = self.classifier(self.features(x.reshape(N * T, H, W, C)))  # (N·T, K)
@@ -66,7 +61,3 @@ class FrameCNN(VideoModel):
         dx = self.features.backward(dfeatures, need_input_grad=need_input_grad)
         if need_input_grad:
             return dx.reshape(N, T, *dx.shape[1:])
-
-    def describe(self):
-        H, W = self.size
-        return f"FrameCNN({self.num_classes}, size=({H}, {W}), frames={self.frames})"

@@ -2,9 +2,23 @@
 
 import nn
 from nn import checkpoint
+from video.models.conv3d import Conv3dNet
+from video.models.early_fusion import EarlyFusionCNN
 from video.models.frame_cnn import FrameCNN
+from video.models.r2plus1d import R2Plus1DNet
+from video.models.resnet3d import ResNet3D, SmallResNet3D
 
-MODELS = {model.__name__: model for model in (FrameCNN,)}
+MODELS = {
+    model.__name__: model
+    for model in (
+        FrameCNN,
+        EarlyFusionCNN,
+        Conv3dNet,
+        R2Plus1DNet,
+        ResNet3D,
+        SmallResNet3D,
+    )
+}
 ARGUMENTS = ("num_classes", "size", "frames", "channels")
 
 
@@ -25,7 +39,7 @@ def save(model, path, classes, preprocessing=None):
             f"{path}: {len(classes)} class names for a {kind} of {model.num_classes} classes"
         )
     preprocessing = dict(preprocessing or {})
-    arguments = {name: getattr(model, name) for name in ARGUMENTS}
+    arguments = {name: getattr(model, name) for name in (*ARGUMENTS, *model.options)}
     nn.save(model, path, arguments=arguments, classes=classes, preprocessing=preprocessing)
     model.classes, model.preprocessing = classes, preprocessing
 
