@@ -18,6 +18,16 @@ TINY = {
     "R2Plus1DNet": {"size": (9, 13), "frames": 5, "channels": (2, 3, 4, 5)},
     "ResNet3D": {"size": (7, 9), "frames": 3, "channels": (2, 3, 4)},
     "SmallResNet3D": {"size": (9, 13), "frames": 5, "channels": (2, 3, 4)},
+    "CNNRNN": {"size": (9, 13), "frames": 4, "channels": (2, 3, 4, 5)},
+    "CNNAttention": {"size": (9, 13), "frames": 4, "channels": (2, 3, 4, 6), "heads": 2},
+    "VideoTransformer": {
+        "size": (9, 13),
+        "frames": 3,
+        "channels": (2, 6),
+        "patch": 5,
+        "depth": 2,
+        "heads": 2,
+    },
 }
 each_network = pytest.mark.parametrize("name", list(TINY))
 
@@ -86,18 +96,14 @@ def test_any_sensible_size(name, size, frames):
 def test_other_frame_counts(name):
     """A clip may be longer or shorter than `frames`, where a network has no weights per frame."""
     model = network(name).eval()
+    refused = {"EarlyFusionCNN": r"\(N, 3,", "VideoTransformer": "of at most 3 frames"}
     for T in (1, model.frames + 2):
-        if name in FIXED_TIME:
-            with pytest.raises(
-                ValueError, match=rf"{name}: expected clips \(N, {FIXED_TIME[name]}"
-            ):
+        if name in refused and (T > model.frames or name == "EarlyFusionCNN"):
+            with pytest.raises(ValueError, match=f"{name}: expected clips {refused[name]}"):
                 model(clips(model, T=T))
         else:
             with nn.inference():
                 assert model(clips(model, T=T)).shape == (2, K)
-
-
-FIXED_TIME = {"EarlyFusionCNN": "3"}
 
 
 @each_network
@@ -114,7 +120,9 @@ def test_what_does_not_fit_is_named(name):
         network(name, channels=(3,))
 
 
-@pytest.mark.parametrize("name", ["FrameCNN", "EarlyFusionCNN", "Conv3dNet", "R2Plus1DNet"])
+@pytest.mark.parametrize(
+    "name", ["FrameCNN", "EarlyFusionCNN", "Conv3dNet", "R2Plus1DNet", "CNNRNN", "CNNAttention"]
+)
 def test_frames_too_small_to_be_pooled(name):
     with pytest.raises(ValueError, match=f"{name}: frames of 3×20 are too small, expected at leas"):
         network(name, size=(3, 20))
@@ -224,3 +232,88 @@ def test_the_18_layers_of_resnet3d():
     with nn.inference(), nn.watch(small.layer4) as seen:
         small(clips(small))
     assert seen[small.layer4].output.shape == (2, 2, 2, 3, 4)  # ⌈9/8⌉, ⌈30/16⌉, ⌈33/16⌉
+
+
+# ---- recurrent layers and attention over frames ---------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_each_cell(cell, tmp_path):
+    model = network("CNNRNN", cell=cell)
+    assert type(model.rnn).__name__.lower() == cell
+    report = nn.check_gradients(model, clips(model), elements=4)
+    assert report.passed, report
+    models.save(model, tmp_path / "model.npz", ["a", "b", "c"])
+    loaded = video.models.load(tmp_path / "model.npz")
+    assert loaded.cell == cell and repr(loaded) == repr(model)
+
+
+def test_an_unknown_cell_is_named():
+    with pytest.raises(ValueError, match="CNNRNN: cell must be one of rnn, lstm, gru, got 'elman'"):
+        network("CNNRNN", cell="elman")
+
+
+@pytest.mark.parametrize("name", ["CNNRNN", "CNNAttention"])
+def test_features_of_all_frames_at_once_are_those_of_each(name):
+    features = network(name).eval().features
+    x = clips(network(name))
+    with nn.inference():
+        one_by_one = [features(x[:, t : t + 1]) for t in range(x.shape[1])]
+        np.testing.assert_allclose(features(x), np.concatenate(one_by_one, axis=1), atol=1e-5)
+
+
+def test_the_last_frame_is_read_last():
+    """What is known after t frames does not depend on later ones."""
+    model = network("CNNRNN").eval()
+    x = clips(model)
+    with nn.inference():
+        h = model.rnn(model.features(x))
+        np.testing.assert_allclose(model(x[:, :2]), model.classifier(h[:, 1]), atol=1e-6)
+        np.testing.assert_allclose(model(x), model.classifier(h[:, -1]), atol=1e-6)
+
+
+def test_which_frames_answered():
+    model = network("CNNAttention").eval()
+    with nn.inference(), nn.watch(model.ask) as seen:
+        model(clips(model))
+    weights = seen[model.ask].weights
+    assert weights.shape == (2, 2, 1, 4)  # clips, heads, one question, frames
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_without_positions_frames_are_a_bag():
+    model = network("CNNAttention").eval()
+    x, order = clips(model), [2, 0, 3, 1]
+    with nn.inference():
+        assert not np.allclose(model(x[:, order]), model(x), atol=1e-4)
+        model.positions.forward = lambda v: v
+        np.testing.assert_allclose(model(x[:, order]), model(x), atol=1e-5)
+
+
+def test_patches_are_cut_and_put_together():
+    model = network("VideoTransformer")
+    x = clips(model)
+    patches = model.cut(x)
+    assert patches.shape == (2, 3, 2, 3, 5 * 5 * 2)
+    np.testing.assert_array_equal(patches[1, 2, 0, 1].reshape(5, 5, 2), x[1, 2, :5, 5:10])
+    np.testing.assert_array_equal(patches[0, 0, 1, 2].reshape(5, 5, 2)[:4, :3], x[0, 0, 5:, 10:])
+    assert not patches[0, 0, 1, 2].reshape(5, 5, 2)[4:].any()
+    np.testing.assert_array_equal(model.put_together(patches), x)
+
+
+def test_divided_attention_looks_along_one_axis_at_a_time():
+    """Who notices that one place of the first frame changed? Together they reach everything."""
+    block = network("VideoTransformer").blocks[0]
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 6)).astype(np.float32)
+    changed = x.copy()
+    changed[0, 0, 1] = [3, -1, 2, 0, 1, -2]
+    with nn.inference():
+        moved = np.abs(block(changed) - block(x)).max(axis=(0, 3)) > 1e-6  # (T, S)
+        assert moved.all()
+        block.space.body[-1].out_proj.weight.data[...] = 0  # nobody looks over space
+        moved = np.abs(block(changed) - block(x)).max(axis=(0, 3)) > 1e-6
+        np.testing.assert_array_equal(moved, np.broadcast_to([False, True, False, False], (3, 4)))
+        block = network("VideoTransformer").blocks[0]
+        block.time.body[-1].out_proj.weight.data[...] = 0  # nobody looks along time
+        moved = np.abs(block(changed) - block(x)).max(axis=(0, 3)) > 1e-6
+        np.testing.assert_array_equal(moved, [[True] * 4, [False] * 4, [False] * 4])

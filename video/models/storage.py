@@ -2,11 +2,14 @@
 
 import nn
 from nn import checkpoint
+from video.models.cnn_attention import CNNAttention
+from video.models.cnn_rnn import CNNRNN
 from video.models.conv3d import Conv3dNet
 from video.models.early_fusion import EarlyFusionCNN
 from video.models.frame_cnn import FrameCNN
 from video.models.r2plus1d import R2Plus1DNet
 from video.models.resnet3d import ResNet3D, SmallResNet3D
+from video.models.video_transformer import VideoTransformer
 
 MODELS = {
     model.__name__: model
@@ -17,6 +20,9 @@ MODELS = {
         R2Plus1DNet,
         ResNet3D,
         SmallResNet3D,
+        CNNRNN,
+        CNNAttention,
+        VideoTransformer,
     )
 }
 ARGUMENTS = ("num_classes", "size", "frames", "channels")
