@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nn.attention import Attention
 from nn.convolution import _Conv
 from nn.embedding import Embedding
 from nn.linear import Flatten, Linear
@@ -113,7 +114,9 @@ class _Follower:
         """One call y = layer(x), after those of the modules inside it."""
         origin = self.origins.get(_place(x)) or self._guess(layer, x)
         order = origin.order_of(x)
-        straight = _Origin(y.shape, np.arange(y.shape[-1]), image=origin.image)
+        # Attention gives (N, heads, T, d): no image, heads stand side by side in PyTorch too.
+        image = origin.image and not isinstance(layer, Attention)
+        straight = _Origin(y.shape, np.arange(y.shape[-1]), image=image)
         if any(layer.named_children()) and not isinstance(layer, _Recurrent):
             if _place(y) not in self.origins and not self.unread:
                 if not _is_straight(order) and x.shape[-1] == y.shape[-1]:

@@ -7,9 +7,9 @@ import copy
 
 import numpy as np
 import pytest
-from nn.positional import sinusoids
 
 import nn
+from nn.positional import sinusoids
 from video import models
 
 torch = pytest.importorskip("torch")
