@@ -197,6 +197,20 @@ def test_how_far_a_feature_sees_in_time(name, convolutions, field):
     assert np.count_nonzero(np.abs(dx).sum(axis=(0, 2, 3, 4))) == field
 
 
+@pytest.mark.parametrize(("name", "field"), [("SmallResNet3D", 25), ("ResNet3D", 53)])
+def test_how_far_three_stages_see_in_time(name, field):
+    model = network(name, size=(8, 8), frames=65, channels=(2, 8, 8, 8)).eval()
+    layers = model.layers()[:-2]  # all but the mean and the dense layer
+    h = clips(model, N=1)
+    for layer in layers:
+        h = layer(h)
+    dy = np.zeros_like(h)
+    dy[:, h.shape[1] // 2] = np.random.default_rng(1).standard_normal(dy[:, 0].shape)
+    for layer in reversed(layers):
+        dy = layer.backward(dy)
+    assert np.count_nonzero(np.abs(dy).sum(axis=(0, 2, 3, 4))) == field
+
+
 def test_a_pattern_is_found_whenever_it_happens():
     """One convolution and no stride in time: later by two frames, found later by two frames."""
     model = network("Conv3dNet", frames=9, channels=(2, 4)).eval()
