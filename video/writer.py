@@ -28,7 +28,8 @@ def write(path, frames, fps, crf=18, preset="medium", intra_only=False, threads=
     fps:        frames per second
     crf:        quality, 0 (best) to 51; 18 is hard to tell from the original, 23 is common
     preset:     "ultrafast" ... "veryslow": the time spent on making the file small
-    intra_only: every frame a key frame: a larger file, each frame of which stands alone
+    intra_only: every frame a key frame, all with the quantiser `crf`: a larger file, each frame
+                of which stands alone. Frames in another order are stored as the same pictures
     threads:    of the encoder. With one thread, which is enough for small clips, the file
                 does not depend on the number of cores
 
@@ -48,13 +49,14 @@ def write(path, frames, fps, crf=18, preset="medium", intra_only=False, threads=
         raise ValueError(f"{path}: no frames to write")
     # A name of its own, hidden, in the same folder: renaming then replaces in one step.
     temporary = path.with_name(f".backreel-{secrets.token_hex(8)}{path.suffix}")
+    # A constant rate factor spends on a frame what the frames before it leave over.
+    quality = ("-g", "1", "-qp", str(crf)) if intra_only else ("-crf", str(crf))
     arguments = [
         *("-f", "rawvideo", "-pixel_format", "rgb24" if first.ndim == 3 else "gray"),
         *("-video_size", f"{first.shape[1]}x{first.shape[0]}"),
         *("-framerate", rate(fps), "-i", "pipe:0"),
         *("-vf", f"{_TO_BT709},{_SAY_BT709}", "-pix_fmt", "yuv420p"),
-        *("-c:v", "libx264", "-crf", str(crf), "-preset", preset, "-threads", str(threads)),
-        *(("-g", "1") if intra_only else ()),
+        *("-c:v", "libx264", *quality, "-preset", preset, "-threads", str(threads)),
         # The index in front: players start at once, and a file cut short still opens.
         *("-movflags", "+faststart", "-f", _CONTAINERS[path.suffix.lower()]),
         *("-y", file_url(temporary)),

@@ -7,6 +7,7 @@ new worlds are new files that put other objects, motions and cameras into a `Sce
 
 from video.synthetic.folders import write_folder
 from video.synthetic.motion import BACKWARDS, MOTIONS, Motion, reverse
+from video.synthetic.motion_set import PAIRS, MotionWorld
 from video.synthetic.scene import Clip, Object, Scene, render
 from video.synthetic.shapes import SHAPES
 from video.synthetic.textures import COLOURS, SEEN, UNSEEN, Texture
@@ -21,6 +22,8 @@ __all__ = [
     "UNSEEN",
     "Clip",
     "Motion",
+    "MotionWorld",
+    "PAIRS",
     "Object",
     "Scene",
     "Texture",

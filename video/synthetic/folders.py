@@ -26,6 +26,7 @@ def write_folder(root, train=30, test=10, seed=0, world=None, workers=None, prog
 
     train, test: clips in each class. The test clips wear textures that no training clip has.
     seed, world: which clips; `World()` unless told. The same arguments give the same frames.
+        A world whose attribute `intra_only` is true has each frame stored by itself.
     workers: threads; two if there are two cores. The drawing itself is mostly held to one core
         by Python; the encoder, a process of its own, runs beside it.
     progress: show a bar.
@@ -115,9 +116,11 @@ def _plan(world, seed, train, test):
 
 
 def _draw_all(root, world, seed, rows, workers, progress):
+    storing = {"intra_only": getattr(world, "intra_only", False)}
+
     def draw_one(row):
         clip = render(world.scene(seed, row["index"], row["unseen"]))
-        write(root / row["file"], clip.frames, clip.scene.fps, preset="veryfast")
+        write(root / row["file"], clip.frames, clip.scene.fps, preset="veryfast", **storing)
 
     pool = ThreadPoolExecutor(workers)
     try:

@@ -18,17 +18,19 @@ BACKWARDS = {
 MOTIONS = ("still", "bounce", *(name for pair in BACKWARDS.items() for name in pair))
 
 _HOPS = 2  # of a bouncing object in one clip
+_HOP = 0.4  # how long a single hop takes, as a share of the clip
 
 
 @dataclass(frozen=True)
 class Motion:
     """One motion, lengths in frame heights, places (down, right) from the frame's centre.
 
-    name: one of `MOTIONS`.
+    name: one of `MOTIONS`, or "hop": one hop at a time of the clip that `phase` says.
     centre: the middle of the path.
     extent: the length of a straight path, the diameter of a circle, the height of a hop;
         for growing and shrinking the part of the size that comes or goes, 0 to 1.
-    phase: where a circle begins, in radians clockwise from its top.
+    phase: where a circle begins, in radians clockwise from its top; for a hop the progress s at
+        which it begins, 0 to 0.6.
     """
 
     name: str
@@ -54,6 +56,9 @@ def pose(motion, s):
     if motion.name == "bounce":
         height = np.abs(np.sin(_HOPS * np.pi * s))  # 0 on the ground
         return down + motion.extent * (0.5 - height), right + rest, 1.0 + rest
+    if motion.name == "hop":
+        height = np.sin(np.pi * np.clip((s - motion.phase) / _HOP, 0, 1))
+        return down + motion.extent * (0.5 - height), right + rest, 1.0 + rest
     if motion.name == "growing":
         return down + rest, right + rest, 1.0 - motion.extent * (1 - s)
     if motion.name == "still":
@@ -69,6 +74,8 @@ def path_length(motion):
         return np.pi * motion.extent
     if motion.name == "bounce":
         return 2 * _HOPS * motion.extent
+    if motion.name == "hop":
+        return 2 * motion.extent
     return 0.0
 
 
@@ -76,6 +83,8 @@ def reverse(motion):
     """The motion that is `motion` played backwards. Still and bounce are their own reversals."""
     if motion.name in ("still", "bounce"):
         return motion
+    if motion.name == "hop":
+        return replace(motion, phase=1 - _HOP - motion.phase)
     swap = BACKWARDS | {forward: back for back, forward in BACKWARDS.items()}
     return replace(motion, name=swap[motion.name])
 

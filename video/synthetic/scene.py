@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from video.synthetic.camera import Light, Shake, brightness, sway
-from video.synthetic.motion import Motion, path_length, pose
+from video.synthetic.motion import Motion, path_length, pose, reverse
 from video.synthetic.shapes import coverage
 from video.synthetic.textures import Texture, paint
 
@@ -39,6 +39,7 @@ class Scene:
     size: (H, W) in pixels. frames: T. fps: frames in a second. class_name: the label.
     objects: later ones lie over earlier ones. drift: (down, right), how fast the background
     moves, in frame heights a second. noise: standard deviation, in grey levels of 0 to 255.
+    backwards: the clip is drawn as the rest says, then its frames are put in reverse order.
     """
 
     size: tuple[int, int]
@@ -52,6 +53,7 @@ class Scene:
     light: Light = Light()
     noise: float = 0.0
     noise_seed: int = 0
+    backwards: bool = False
 
     @property
     def seconds(self):
@@ -63,7 +65,7 @@ class Scene:
             {
                 "shape": thing.shape,
                 "colour": thing.colour,
-                "motion": thing.motion.name,
+                "motion": (reverse(thing.motion) if self.backwards else thing.motion).name,
                 "speed": path_length(thing.motion) / self.seconds,
             }
             for thing in self.objects
@@ -131,7 +133,8 @@ def render(scene):
         if scene.noise:
             image += np.float32(scene.noise) * grain.standard_normal(image.shape, np.float32)
         frames[i] = np.clip(np.rint(image, out=image), 0, 255, out=image)
-    return Clip(frames, masks, positions, scene)
+    order = slice(None, None, -1 if scene.backwards else 1)
+    return Clip(frames[order], masks[order], positions[order], scene)
 
 
 def _around(middle, radius, size):

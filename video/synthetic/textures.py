@@ -151,6 +151,12 @@ def mix(colour, other, share):
     return tuple((1 - share) * a + share * b for a, b in zip(colour, other, strict=True))
 
 
+def two_tones(rng, colour, contrast):
+    """A colour, and the same colour moved towards black or white; `contrast` is (least, most)."""
+    end = ((0, 0, 0), (255, 255, 255))[rng.integers(2)]
+    return colour, mix(colour, end, float(rng.uniform(*contrast)))
+
+
 def unlike(name, distance=120.0):
     """The names of the colours that lie at least `distance` from colour `name` in RGB."""
     gap = {k: np.linalg.norm(np.subtract(c, COLOURS[name])) for k, c in COLOURS.items()}

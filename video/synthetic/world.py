@@ -13,9 +13,9 @@ from video.synthetic.camera import draw_light, draw_shake
 from video.synthetic.motion import MOTIONS, draw_motion
 from video.synthetic.scene import Clip, Object, Scene, render
 from video.synthetic.shapes import SHAPES
-from video.synthetic.textures import COLOURS, SEEN, UNSEEN, draw_texture, mix, unlike
+from video.synthetic.textures import COLOURS, SEEN, UNSEEN, draw_texture, mix, two_tones, unlike
 
-_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_BLACK = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class World:
         thing = Object(
             shape=drawn["shape"],
             colour=drawn["colour"],
-            texture=draw_texture(rng, patterns, self.period, self._two_tones(rng, first)),
+            texture=draw_texture(rng, patterns, self.period, two_tones(rng, first, self.contrast)),
             motion=draw_motion(rng, drawn["motion"], room),
             radius=radius,
             angle=angle,
         )
-        background = draw_texture(rng, patterns, self.period, self._two_tones(rng, behind))
+        background = draw_texture(rng, patterns, self.period, two_tones(rng, behind, self.contrast))
         speed, towards = self.drift * rng.uniform(), rng.uniform(0, 2 * np.pi)
         return Scene(
             size=(H, W),
@@ -106,11 +106,6 @@ class World:
             noise=float(rng.uniform(*self.noise)),
             noise_seed=int(rng.integers(2**31)),
         )
-
-    def _two_tones(self, rng, colour):
-        """A colour, and the same colour moved towards black or white."""
-        end = (_BLACK, _WHITE)[rng.integers(2)]
-        return colour, mix(colour, end, float(rng.uniform(*self.contrast)))
 
 
 def draw(seed, index, world=None, unseen=False) -> Clip:

@@ -12,21 +12,37 @@ A transform of this package also takes along what belongs to the clip:
 so the mask is cropped and flipped with its clip, and a flip may turn *left* into *right*. To
 write one's own, a function of (clip, rng) will do if masks and labels stay as they are;
 otherwise derive from `Transform`.
+
+`MixUp` and `CutMix` mix the clips of a batch with one another; they are given to the loader as
+its `batch_transform`.
 """
 
 from video.transforms.base import Compose, Transform, apply
 from video.transforms.color import ColorJitter, Normalize, Standardize, ToFloat
-from video.transforms.space import CenterCrop, RandomCrop, RandomHorizontalFlip, Resize
+from video.transforms.mixing import CutMix, MixUp
+from video.transforms.space import (
+    CenterCrop,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    Resize,
+)
+from video.transforms.timing import TemporalJitter, TimeReverse
 
 __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
+    "CutMix",
+    "MixUp",
     "Normalize",
     "RandomCrop",
+    "RandomErasing",
     "RandomHorizontalFlip",
     "Resize",
     "Standardize",
+    "TemporalJitter",
+    "TimeReverse",
     "ToFloat",
     "Transform",
     "apply",

@@ -63,6 +63,36 @@ class Transform:
         return f"{type(self).__name__}({options})"
 
 
+class Mirror(Transform):
+    """What turns a clip round with probability p, and exchanges classes with it.
+
+    swap: pairs of class names that change places, such as {"left": "right"}; one direction stands
+    for both. `draw` says whether the clip is turned. A subclass gives `on_clip` and `on_mask`.
+    """
+
+    random = True
+
+    def __init__(self, p=0.5, swap=None):
+        kind = type(self).__name__
+        if not 0 <= p <= 1:
+            raise ValueError(f"{kind}: expected 0 <= p <= 1, got {p}")
+        self.p = p
+        self.swap = dict(swap or {})
+        self._partner = {new: old for old, new in self.swap.items()} | self.swap
+        if any(self._partner[self._partner[name]] != name for name in self._partner):
+            raise ValueError(f"{kind}: swap={swap} does not pair the classes")
+
+    @property
+    def class_names(self):
+        return frozenset(self._partner)
+
+    def draw(self, rng, shape):
+        return rng.random() < self.p
+
+    def on_label(self, label, turned):
+        return self._partner.get(label, label) if turned else label
+
+
 def apply(transform, clip, rng=None, mask=None, label=None):
     """`(clip, mask, label)` after any transform; a plain function leaves mask and label alone."""
     if isinstance(transform, Transform):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from video.transforms.base import Transform
+from video.transforms.base import Mirror, Transform
 
 
 class Resize(Transform):
@@ -97,30 +97,12 @@ class CenterCrop(_Crop):
         return rows // 2, columns // 2
 
 
-class RandomHorizontalFlip(Transform):
+class RandomHorizontalFlip(Mirror):
     """Exchanges left and right of the whole clip with probability p.
 
     swap: pairs of class names that change places with it, such as {"left": "right"}; one
     direction stands for both. Without it a flipped clip keeps its label.
     """
-
-    random = True
-
-    def __init__(self, p=0.5, swap=None):
-        if not 0 <= p <= 1:
-            raise ValueError(f"RandomHorizontalFlip: expected 0 <= p <= 1, got {p}")
-        self.p = p
-        self.swap = dict(swap or {})
-        self._partner = {new: old for old, new in self.swap.items()} | self.swap
-        if any(self._partner[self._partner[name]] != name for name in self._partner):
-            raise ValueError(f"RandomHorizontalFlip: swap={swap} does not pair the classes")
-
-    @property
-    def class_names(self):
-        return frozenset(self._partner)
-
-    def draw(self, rng, shape):
-        return rng.random() < self.p
 
     def on_clip(self, clip, flipped):
         return clip[..., ::-1, :] if flipped else clip
@@ -128,8 +110,64 @@ class RandomHorizontalFlip(Transform):
     def on_mask(self, mask, flipped):
         return mask[..., ::-1] if flipped else mask
 
-    def on_label(self, label, flipped):
-        return self._partner.get(label, label) if flipped else label
+
+class RandomErasing(Transform):
+    """Covers one rectangle of the picture, the same in all frames, with probability p.
+
+    As if somebody stood before the camera: the network must not rely on one part of the picture
+    (Zhong et al. 2020).
+
+    area: (least, most), share of the picture that is covered. aspect: (least, most), height over
+        width of the rectangle in pixels, drawn evenly in its logarithm. Both are met up to whole
+        pixels and what fits into the picture.
+    value: what is seen there, a number or one for each channel; "mean": the clip's mean colour.
+    mask_value: what masks hold there: 0, as nothing of an object is seen any more, or the id that
+        the loss is told to ignore.
+    """
+
+    random = True
+
+    def __init__(self, p=0.5, area=(0.02, 0.25), aspect=(0.33, 3.0), value="mean", mask_value=0):
+        least, most = area
+        if not 0 <= p <= 1 or not 0 < least <= most <= 1 or not 0 < aspect[0] <= aspect[1]:
+            raise ValueError(
+                "RandomErasing: expected 0 <= p <= 1, 0 < area <= 1 and aspect > 0 as (least, "
+                f"most), got p={p}, area={area}, aspect={aspect}"
+            )
+        if isinstance(value, str) and value != "mean":
+            raise ValueError(f'RandomErasing: value is "mean" or numbers, got {value!r}')
+        self.p, self.area, self.aspect = p, tuple(area), tuple(aspect)
+        self.value, self.mask_value = value, mask_value
+
+    def draw(self, rng, shape):
+        """(rows, columns) of the rectangle, as slices; None if nothing is covered."""
+        H, W = shape[-3:-1]
+        covered = rng.random() < self.p
+        pixels = rng.uniform(*self.area) * H * W
+        aspect = np.exp(rng.uniform(*np.log(self.aspect)))
+        height = int(np.clip(np.rint(np.sqrt(pixels * aspect)), 1, H))
+        width = int(np.clip(np.rint(np.sqrt(pixels / aspect)), 1, W))
+        top, left = rng.integers(H - height + 1), rng.integers(W - width + 1)
+        return (slice(top, top + height), slice(left, left + width)) if covered else None
+
+    def on_clip(self, clip, window):
+        if window is None:
+            return clip
+        value = self.value
+        if isinstance(value, str):
+            value = clip.mean(axis=tuple(range(clip.ndim - 1)), dtype=np.float64)
+        elif np.ndim(value) and np.shape(value) != clip.shape[-1:]:
+            raise ValueError(f"{self!r}: value does not fit {clip.shape[-1]} channels")
+        clip = clip.copy()
+        clip[(..., *window, slice(None))] = value if clip.dtype.kind == "f" else np.rint(value)
+        return clip
+
+    def on_mask(self, mask, window):
+        if window is None:
+            return mask
+        mask = mask.copy()
+        mask[(..., *window)] = self.mask_value
+        return mask
 
 
 def _size(size):
