@@ -1,0 +1,147 @@
+"""Which networks see time? Train each on clips whose frames, one by one, say nothing.
+
+With no arguments it draws a folder of mp4 clips, twelve classes in pairs of which one is the
+other played backwards, trains every network on them with three seeds, and leaves one table and
+one picture in runs/:
+
+    python examples/motion_ladder.py                            all of it
+    python examples/motion_ladder.py --quick                    in small, within 3 minutes
+    python examples/motion_ladder.py --models FrameCNN Conv3dNet --seeds 0 1
+
+Ctrl-C saves; `--resume` goes on from there as if never interrupted.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import video
+from video.tasks import ladder
+
+QUICK = {"clips": 24, "test_clips": 8, "seen": 600, "size": 32, "seeds": [0]}
+FULL = {"clips": 60, "test_clips": 20, "seen": 7200, "size": 48, "seeds": [0, 1, 2]}
+
+
+def whole(text, least=1):
+    """A whole number of at least `least`, for argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+    return int(text)
+
+
+def seed(text):
+    """A whole number of at least 0, for argparse."""
+    return whole(text, least=0)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    known = tuple(ladder.MODELS)
+    add("--quick", action="store_true", help="few clips, small frames, one seed")
+    add(
+        "--models",
+        nargs="+",
+        choices=known,
+        metavar="NAME",
+        help=f"of {', '.join(known)} (all but {', '.join(ladder.TOO_LARGE)})",
+    )
+    add("--seeds", nargs="+", type=seed, help="of weights and order (0 1 2)")
+    add("--clips", type=whole, help="training clips per class (60)")
+    add("--test-clips", type=whole, help="test clips per class (20)")
+    add("--seen", type=whole, help="clips each network is shown, repetitions counted (7200)")
+    add("--size", type=whole, metavar="PIXELS", help="height and width of the frames (48)")
+    add("--workers", type=seed, default=2, help="threads that decode ahead (%(default)s)")
+    add("--out", type=Path, metavar="DIR", help="where to write (default: runs/ladder-TIME)")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="go on with the run in DIR, in --out, or with the latest in runs/",
+    )
+    options = parser.parse_args()
+    if options.resume is not None:
+        given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
+        extra = [f"--{name.replace('_', '-')}" for name in given if name not in ("resume", "out")]
+        if extra:
+            parser.error(f"--resume takes its settings from the run; leave out {', '.join(extra)}")
+    for name, value in (QUICK if options.quick else FULL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
+
+
+def settings_and_directory(options):
+    """What to run and where to write, from the command line or from the run to be resumed."""
+    if options.resume is not None:
+        directory = Path(options.resume or options.out or latest_run())
+        return ladder.Settings.load(directory), directory
+    directory = options.out or Path("runs") / time.strftime("ladder-%Y%m%d-%H%M%S")
+    if (directory / "settings.json").exists():
+        raise FileExistsError(f"{directory}: holds a run; --resume it, or name another --out")
+    data = directory.parent / f"synthetic-motion-{options.clips}-{options.test_clips}"
+    world = video.synthetic.MotionWorld()
+    video.synthetic.write_folder(data, options.clips, options.test_clips, world=world)
+    settings = ladder.Settings(
+        data=str(data.resolve()),
+        networks=tuple(dict.fromkeys(options.models or ladder.networks())),
+        seeds=tuple(dict.fromkeys(options.seeds)),
+        seen=options.seen,
+        size=(options.size, options.size),
+        workers=options.workers,
+    )
+    settings.save(directory)
+    return settings, directory
+
+
+def latest_run():
+    runs = sorted(Path("runs").glob("ladder-*/settings.json"), key=lambda p: p.stat().st_mtime)
+    if not runs:
+        raise FileNotFoundError("runs/: nothing to resume here; name the run: --resume DIR")
+    return runs[-1].parent
+
+
+def main(options):
+    settings, directory = settings_and_directory(options)
+    H, W = settings.size
+    print(
+        f"Each network is shown {settings.seen} clips of {settings.frames} frames of {H}×{W}, for "
+        f"each of {len(settings.seeds)} seeds."
+    )
+    results = []
+    try:
+        for number in settings.seeds:  # all networks once, before the next seed
+            for name in settings.networks:
+                result = ladder.run(name, number, settings, directory)
+                results.append(result)
+                print(
+                    f"{name}, seed {number}: {100 * result['accuracy']:.0f} % of all, "
+                    f"{100 * result['pairs']:.0f} % within pairs, "
+                    f"{result['seconds'] / 60:.1f} min of training",
+                    flush=True,
+                )
+    except KeyboardInterrupt:
+        print(
+            f"Go on with: python examples/motion_ladder.py --resume {shlex.quote(str(directory))}"
+        )
+        raise
+    print(ladder.report(results, directory))
+    print("Accuracy on test clips in %, mean ± standard deviation over the seeds.")
+    print(f"Left in {directory}: ladder.md, ladder.json, ladder.png, the weights of each network")
+
+
+if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        main(arguments())
+    except KeyboardInterrupt:
+        print("Stopped.")
+        sys.exit(130)
+    except (OSError, ValueError, FloatingPointError, video.VideoError) as error:
+        sys.exit(f"error: {error}")

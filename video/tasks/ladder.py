@@ -1,0 +1,322 @@
+"""The ladder: which networks see time? The same clips, steps and seeds for each of them.
+
+The clips are those of `video.synthetic.MotionWorld`, whose classes come in pairs that only the
+direction of time tells apart. `examples/motion_ladder.py` is the command line.
+"""
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import nn
+import video
+from video import models, synthetic, transforms
+from video.models.base import entering
+from video.models.storage import MODELS
+
+PREPROCESSING = {"standardize": True}
+MIRRORED = {"left": "right", "anticlockwise": "clockwise"}  # what a mirror makes of a motion
+TOO_LARGE = ("ResNet3D",)  # for a table of many networks: 33 million weights; can be named
+LEARNING_RATE = 1e-3  # at its peak
+LEARNING_RATES = {}  # of networks that need another
+
+
+@dataclass
+class Settings:
+    """What a run is made from: kept in `settings.json`, so that it can be resumed.
+
+    networks: names of `video.models`. seeds: of weights and order; the clips are the same.
+    data: the folder of clips. seen: how many clips each network is shown, repetitions counted.
+    """
+
+    data: str
+    networks: tuple = ()
+    seeds: tuple = (0, 1, 2)
+    seen: int = 7200
+    size: tuple = (48, 48)
+    frames: int = 16
+    batch_size: int = 16
+    workers: int = 2
+
+    def save(self, directory):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / "settings.json").write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, directory):
+        path = Path(directory) / "settings.json"
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file, so there is nothing to resume")
+        try:
+            values = json.loads(path.read_text())
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: no settings of a ladder ({error})") from error
+
+
+def networks():
+    """The names of all networks that stand on the ladder unless told otherwise."""
+    return tuple(name for name in MODELS if name not in TOO_LARGE)
+
+
+# ---- one network, one seed --------------------------------------------------------------
+
+
+def run(name, seed, settings, directory):
+    """Train network `name` with `seed` and judge it; the result as a dict of plain values.
+
+    What was finished earlier in `directory` is read from there; what was broken off is gone on
+    with, bit for bit. KeyboardInterrupt leaves a checkpoint.
+    """
+    place = Path(directory) / f"{name}-seed{seed}"
+    finished = place / "result.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+    train, test = open_folders(settings, cache=Path(settings.data).parent / "cache")
+    model = MODELS[name](len(train.classes), settings.size, settings.frames, rng=seed)
+    vary = transforms.Compose(
+        [
+            transforms.RandomHorizontalFlip(0.5, swap=mirrored(train.classes)),
+            transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.1),
+            entering(PREPROCESSING),
+        ]
+    )
+    loader = video.DataLoader(
+        train.replace(sampling="random", transform=vary, seed=seed),
+        settings.batch_size,
+        shuffle=True,
+        workers=settings.workers,
+        seed=seed,
+    )
+    epochs = max(1, round(settings.seen / len(train)))
+    rate = LEARNING_RATES.get(name, LEARNING_RATE)
+    optimizer = nn.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+    schedule = nn.optim.OneCycleLR(optimizer, rate, total_steps=epochs * len(loader))
+    trainer = nn.Trainer(
+        model,
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        optimizer,
+        schedule,
+        clip=1.0,
+        directory=place,
+    )
+    if (place / "last.npz").exists():
+        trainer.resume()
+    trainer.fit(loader, epochs=epochs, monitor=False, quiet=True)
+
+    seconds = sum(epoch["seconds"] for epoch in trainer.history)
+    result = {
+        "network": name,
+        "seed": seed,
+        "parameters": model.num_parameters,
+        "seconds": seconds,
+        "clips_per_second": epochs * len(train) / seconds,
+        "train_accuracy": trainer.history[-1]["train_accuracy"],
+        **judge(trainer, test, settings),
+    }
+    models.save(model, place / "model.npz", train.classes, preprocessing(settings))
+    finished.write_text(json.dumps(result, indent=1))
+    (place / "last.npz").unlink()
+    return result
+
+
+def open_folders(settings, cache):
+    """The training and the test clips, as two data sets of uint8 clips."""
+    options = {"frames": settings.frames, "size": settings.size, "cache": cache}
+    train = video.VideoFolder(Path(settings.data) / "train", **options)
+    test = video.VideoFolder(Path(settings.data) / "test", classes=train.classes, **options)
+    return train, test
+
+
+def preprocessing(settings):
+    """What turns uint8 frames into the networks' input, as `video.models.save` keeps it."""
+    return {"size": settings.size, "frames": settings.frames, **PREPROCESSING}
+
+
+def mirrored(classes):
+    """The pairs of `MIRRORED` that are among the classes."""
+    return {name: other for name, other in MIRRORED.items() if {name, other} <= set(classes)}
+
+
+def judge(trainer, test, settings):
+    """How well the network names the test clips as filmed, and what it says of them played
+    backwards and with their frames shuffled."""
+    enter = entering(PREPROCESSING)
+    ways = {
+        "filmed": enter,
+        "backwards": transforms.Compose([transforms.TimeReverse(p=1.0), enter]),
+        "shuffled": transforms.Compose([shuffle, enter]),
+    }
+    logits = {}
+    for way, transform in ways.items():
+        loader = video.DataLoader(
+            test.replace(transform=transform), settings.batch_size, workers=settings.workers
+        )
+        logits[way], labels = trainer.predict(loader, with_labels=True)
+    return scores(logits, labels, partners(test.classes))
+
+
+def shuffle(clip, rng):
+    """A transform: the frames of a clip (T, H, W, C) in random order."""
+    return clip[rng.permutation(len(clip))]
+
+
+def partners(classes):
+    """The number of each class's partner, the class that it is when played backwards: (K,)."""
+    partner = synthetic.MotionWorld().partners
+    unknown = [name for name in classes if partner.get(name) not in classes]
+    if unknown:
+        raise ValueError(f"ladder: {', '.join(unknown)}: no class of the motion set with its pair")
+    return np.array([classes.index(partner[name]) for name in classes])
+
+
+def scores(logits, labels, partner):
+    """Shares from 0 to 1, from logits {"filmed", "backwards", "shuffled": (N, K)}.
+
+    accuracy: over all classes. pairs: of the true class and its partner, the true one has the
+    larger logit (equal ones count half); chance is 1/2 whatever the network knows of the pair.
+    turned: the answer to the clip played backwards is the partner of the answer to the clip.
+    kept: it is the same answer. shuffled_accuracy, shuffled_pairs: with the frames shuffled.
+    """
+    answers = {way: z.argmax(axis=1) for way, z in logits.items()}
+
+    def within_pairs(z):
+        rows = np.arange(len(labels))
+        own, other = z[rows, labels], z[rows, partner[labels]]
+        return float(np.mean((own > other) + 0.5 * (own == other)))
+
+    return {
+        "accuracy": float(np.mean(answers["filmed"] == labels)),
+        "pairs": within_pairs(logits["filmed"]),
+        "turned": float(np.mean(answers["backwards"] == partner[answers["filmed"]])),
+        "kept": float(np.mean(answers["backwards"] == answers["filmed"])),
+        "shuffled_accuracy": float(np.mean(answers["shuffled"] == labels)),
+        "shuffled_pairs": within_pairs(logits["shuffled"]),
+        "test_clips": len(labels),
+    }
+
+
+# ---- the table --------------------------------------------------------------------------
+
+COLUMNS = (
+    ("network", None),
+    ("parameters", None),
+    ("all classes", "accuracy"),
+    ("within pairs", "pairs"),
+    ("backwards: turned", "turned"),
+    ("shuffled: all", "shuffled_accuracy"),
+    ("shuffled: pairs", "shuffled_pairs"),
+    ("minutes", None),
+    ("clips/s", None),
+)
+
+
+def table(results, classes=12):
+    """The results of all runs as a table in Markdown, a row for each network, mean ± sd in %."""
+    rows = [[title for title, _ in COLUMNS]]
+    for name, runs in by_network(results).items():
+        percent = [spread(runs, key) for _, key in COLUMNS if key]
+        minutes = np.mean([run["seconds"] for run in runs]) / 60
+        speed = np.mean([run["clips_per_second"] for run in runs])
+        rows.append(
+            [name, f"{runs[0]['parameters']:,}", *percent, f"{minutes:.1f}", f"{speed:.0f}"]
+        )
+    chance = f"{100 / classes:.1f}"
+    rows.append(["commonest class", "0", chance, "50.0", "0.0", chance, "50.0", "", ""])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("| " + " | ".join(cells) + " |")
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines.insert(1, "| " + " | ".join(rule) + " |")
+    return "\n".join(lines)
+
+
+def by_network(results):
+    """{network: its runs}, in the order in which the networks first appear."""
+    runs = {}
+    for result in results:
+        runs.setdefault(result["network"], []).append(result)
+    return runs
+
+
+def spread(runs, key):
+    """Mean ± standard deviation over the seeds, in %; of one seed the value alone."""
+    values = [100 * run[key] for run in runs]
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+
+def leaks(results):
+    """Networks that answer alike whatever the order of frames, and are not at chance in pairs.
+
+    Such a network keeps its answer when a clip is played backwards. Within two standard errors,
+    sqrt(1/4 / n) each for n answers, it must be right in half of the pairs; more would mean that
+    the clips tell their direction by something else. Empty if all is well.
+    """
+    found = []
+    for name, runs in by_network(results).items():
+        answers = sum(run["test_clips"] for run in runs)
+        away = abs(np.mean([run["pairs"] for run in runs]) - 0.5)
+        if min(run["kept"] for run in runs) == 1 and away > 2 * np.sqrt(0.25 / answers):
+            found.append(name)
+    return found
+
+
+def report(results, directory, classes=12):
+    """Write `ladder.md`, `ladder.json` and `ladder.png`; returns the table."""
+    directory = Path(directory)
+    text = table(results, classes)
+    (directory / "ladder.md").write_text(text + "\n", encoding="utf-8")
+    (directory / "ladder.json").write_text(json.dumps(results, indent=1))
+    draw(results, directory / "ladder.png", classes)
+    for name in leaks(results):
+        warnings.warn(
+            f"{name} does not see the order of frames, yet is not at 50 % within pairs: "
+            "the clips leak their direction",
+            stacklevel=2,
+        )
+    return text
+
+
+def draw(results, path, classes=12):
+    """The table as a picture: a row for each network, a dot for each seed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    networks = by_network(results)
+    figure = Figure(figsize=(9, 1.6 + 0.42 * len(networks)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    chances = 100 / classes, 50
+    for axis, key, chance, title in zip(
+        panels, ("accuracy", "pairs"), chances, ("all classes", "within pairs"), strict=True
+    ):
+        shown = (("shuffled", f"shuffled_{key}", "C1", "x"), ("as filmed", key, "C0", "o"))
+        for label, quantity, colour, marker in shown:
+            for row, runs in enumerate(networks.values()):
+                values = [100 * run[quantity] for run in runs]
+                axis.plot(np.mean(values), row, "|", color=colour, markersize=18)
+                axis.plot(
+                    values,
+                    [row] * len(values),
+                    marker,
+                    color=colour,
+                    alpha=0.6,
+                    label=label if row == 0 else None,
+                )
+        axis.axvline(chance, color="gray", linestyle=":", label="chance")
+        axis.set_xlim(-2, 102)
+        axis.set_xlabel(f"accuracy, {title}, %")
+        axis.grid(alpha=0.3)
+    panels[0].set_yticks(range(len(networks)), list(networks))
+    panels[0].invert_yaxis()
+    panels[1].legend(loc="best", fontsize="small")
+    figure.savefig(path, dpi=110)
+    return path
