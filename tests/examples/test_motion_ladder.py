@@ -1,0 +1,127 @@
+"""The ladder as a user runs it, in small; and what its numbers mean."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from video.synthetic import MotionWorld
+from video.tasks import ladder
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--clips", "2", "--test-clips", "1", "--size", "16", "--workers", "1"]
+SMALL += ["--models", "FrameCNN", "--quick"]
+
+
+def command(*arguments):
+    return [sys.executable, ROOT / "examples" / "motion_ladder.py", *map(str, arguments)]
+
+
+def run(*arguments, cwd):
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    process = run(*SMALL, "--seen", "72", "--seeds", "0", "1", "--out", folder, cwd=folder.parent)
+    assert process.returncode == 0, process.stderr
+    return process, folder
+
+
+def test_it_prints_and_draws_one_table(finished):
+    process, folder = finished
+    table = (folder / "ladder.md").read_text()
+    assert table in process.stdout
+    row, baseline = table.strip().splitlines()[2:]
+    assert row.startswith("| FrameCNN") and "50.0 ± 0.0" in row
+    assert baseline.startswith("| commonest class") and "8.3" in baseline
+    assert (folder / "ladder.png").read_bytes()[:4] == b"\x89PNG"
+    results = json.loads((folder / "ladder.json").read_text())
+    assert [result["seed"] for result in results] == [0, 1]
+    for result in results:
+        assert result["pairs"] == 0.5 and result["kept"] == 1 and result["turned"] == 0
+        assert result["test_clips"] == 12 and result["seconds"] > 0
+        assert (folder / f"FrameCNN-seed{result['seed']}" / "model.npz").is_file()
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    process, folder = finished
+    started = time.monotonic()
+    again = run("--resume", folder, cwd=folder.parent)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "ladder.md").read_text() in again.stdout
+    assert run("--resume", folder, "--seen", "5", cwd=folder.parent).returncode == 2
+    taken = run(*SMALL, "--out", folder, cwd=folder.parent)
+    assert taken.returncode == 1 and "holds a run" in taken.stderr
+    assert time.monotonic() - started < 100
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C of another process")
+def test_ctrl_c_and_resume_end_where_an_uninterrupted_run_does(finished):
+    _, folder = finished
+    other = folder.parent / "broken"
+    process = subprocess.Popen(
+        command(*SMALL, "--seen", "72", "--seeds", "0", "1", "--out", other),
+        cwd=folder.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (other / "FrameCNN-seed0" / "result.json").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in output
+    resumed = run("--resume", other, cwd=folder.parent)
+    assert resumed.returncode == 0, resumed.stderr
+    for seed in (0, 1):
+        weights = [np.load(d / f"FrameCNN-seed{seed}" / "model.npz") for d in (folder, other)]
+        for name in weights[0].files:
+            assert np.array_equal(weights[0][name], weights[1][name]), name
+
+
+def test_scores_of_a_network_that_sees_time_and_of_one_that_does_not():
+    labels = np.array([0, 1, 2, 3, 0, 2])
+    partner = np.array([1, 0, 3, 2])
+    sees = 5 * np.eye(4)[labels]
+    sees[4] = [1, 2, 0, 0]  # one error, within its pair
+    logits = {"filmed": sees, "backwards": sees[:, partner], "shuffled": np.zeros((6, 4))}
+    found = ladder.scores(logits, labels, partner)
+    assert found["accuracy"] == found["pairs"] == pytest.approx(5 / 6)
+    assert found["turned"] == 1 and found["kept"] == 0
+    assert found["shuffled_pairs"] == 0.5 and found["test_clips"] == 6
+
+    blind = np.eye(4)[[0, 0, 2, 2, 0, 2]]  # knows the pair, says the first of it
+    logits = dict.fromkeys(("filmed", "backwards", "shuffled"), blind)
+    found = ladder.scores(logits, labels, partner)
+    assert found["accuracy"] == found["pairs"] == pytest.approx(4 / 6)
+    assert found["turned"] == 0 and found["kept"] == 1
+
+
+def test_a_leak_is_noticed():
+    result = {"network": "Blind", "seed": 0, "kept": 1.0, "pairs": 0.58, "test_clips": 240}
+    assert ladder.leaks([result]) == ["Blind"]
+    assert ladder.leaks([result | {"pairs": 0.56}]) == []
+    assert ladder.leaks([result | {"kept": 0.2, "pairs": 0.99}]) == []
+
+
+def test_partners_are_those_of_the_set():
+    classes = sorted(MotionWorld().classes)
+    partner = ladder.partners(classes)
+    assert classes[partner[classes.index("left")]] == "right"
+    assert np.array_equal(partner[partner], np.arange(len(classes)))
+    assert ladder.mirrored(classes) == {"left": "right", "anticlockwise": "clockwise"}
+    with pytest.raises(ValueError, match="right"):
+        ladder.partners(["right", "up", "down"])
+
+
+def test_standard_deviation_over_seeds():
+    assert ladder.spread([{"pairs": 0.5}, {"pairs": 0.6}], "pairs") == "55.0 ± 7.1"
+    assert ladder.spread([{"pairs": 0.5}], "pairs") == "50.0"
