@@ -119,13 +119,13 @@ def test_objects_stay_in_the_frame_and_apart():
 
 
 def test_the_circle_hops_first():
-    index = 2 * PAIRS.index(("circle_then_square", "square_then_circle"))
+    index = 2 * PAIRS.index(("circle_then_cross", "cross_then_circle"))
     for backwards in (0, 1):
         clip = render(MotionWorld(shake=(0.0, 0.0)).scene(2, index + backwards))
         rise = clip.positions[0, :, 0] - clip.positions[:, :, 0]  # (T, 2)
         when = rise.argmax(axis=0)
         shapes = [thing.shape for thing in clip.scene.objects]
-        assert shapes == ["circle", "square"]
+        assert shapes == ["circle", "cross"]
         assert (when[0] < when[1]) == (not backwards)
         hop = clip.scene.objects[0].motion
         assert path_length(hop) == 2 * hop.extent

@@ -17,7 +17,7 @@ Three things would tell the direction all the same, if they were not seen to:
 - Chance. Scenes that only one class of a pair had could be learnt by heart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -43,9 +43,10 @@ PAIRS = (
     ("clockwise", "anticlockwise"),
     ("growing", "shrinking"),
     ("meeting", "parting"),  # two objects that come together
-    ("circle_then_square", "square_then_circle"),  # which hops first
+    ("circle_then_cross", "cross_then_circle"),  # which hops first
 )
 _HOP_TIMES = (0.05, 0.55)  # when the first and the second hop begin
+_LARGER, _LARGEST = 1.15, 1.7  # than other objects: those that hop, and those that grow
 _GAP = 0.02  # between two objects that have met, in frame heights
 
 
@@ -108,9 +109,12 @@ class MotionWorld:
         ground = mix(
             COLOURS[str(rng.choice(unlike(colour)))], (0, 0, 0), float(rng.uniform(*self.dim))
         )
-        radii = (rng.uniform(*self.diameter, 2) / 2 * min(1.0, W / H)).tolist()
         half = tuple(side - shake.size for side in (0.5, W / H / 2))  # of what is surely in sight
-        shapes, motions = _cast(rng, pair[0], radii, half)
+
+        def radius():
+            return float(rng.uniform(*self.diameter)) / 2 * min(1.0, W / H)
+
+        cast = _cast(rng, pair[0], radius, half)
         background = draw_texture(rng, patterns, self.period, two_tones(rng, ground, self.contrast))
         speed, towards = self.drift * rng.uniform(), rng.uniform(0, 2 * np.pi)
         objects = tuple(
@@ -121,10 +125,10 @@ class MotionWorld:
                     rng, patterns, self.period, two_tones(rng, COLOURS[colour], self.contrast)
                 ),
                 motion=motion,
-                radius=radius,
+                radius=size,
                 angle=float(rng.uniform(-self.tilt, self.tilt)),
             )
-            for shape, motion, radius in zip(shapes, motions, radii, strict=False)
+            for shape, motion, size in cast
         )
         return Scene(
             size=(H, W),
@@ -142,18 +146,24 @@ class MotionWorld:
         )
 
 
-def _cast(rng, name, radii, half):
-    """Shapes and motions of the objects of a scene of class `name`: one object or two.
+def _cast(rng, name, radius, half):
+    """The objects of a scene of class `name`, one or two, as [(shape, motion, radius)].
 
-    radii: of two objects, the second of which may not appear. half: how far (down, right) of the
-    centre the frame reaches.
+    radius: draws a radius. half: how far (down, right) of the centre the frame reaches.
     """
+    shapes = [str(shape) for shape in rng.choice(list(SHAPES), 2)]
     if name == "meeting":
-        return [str(shape) for shape in rng.choice(list(SHAPES), 2)], _meeting(rng, radii, half)
-    if name == "circle_then_square":
-        return ["circle", "square"], _hops(rng, radii, half)
-    room = tuple(h - radii[0] for h in half)
-    return [str(rng.choice(list(SHAPES)))], [draw_motion(rng, name, room)]
+        radii = [radius(), radius()]
+        return list(zip(shapes, _meeting(rng, radii, half), radii, strict=True))
+    if name == "circle_then_cross":
+        radii = [_LARGER * radius(), _LARGER * radius()]
+        return list(zip(("circle", "cross"), _hops(rng, radii, half), radii, strict=True))
+    if name == "growing":  # large in the end, so that much can come
+        size = _LARGEST * radius()
+        motion = draw_motion(rng, name, tuple(h - size for h in half))
+        return [(shapes[0], replace(motion, extent=float(rng.uniform(0.5, 0.75))), size)]
+    size = radius()
+    return [(shapes[0], draw_motion(rng, name, tuple(h - size for h in half)), size)]
 
 
 def _meeting(rng, radii, half):
