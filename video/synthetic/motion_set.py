@@ -13,7 +13,8 @@ Three things would tell the direction all the same, if they were not seen to:
 - Sampling. `video.sampling.uniform` looks at frame floor((k + 1/2) T/n). Mirrored in time this is
   the same choice unless (k + 1/2) T/n is a whole number: of 32 frames it would take 1, 3, ... 31,
   and the last frame, but not the first, would always be seen. For odd T, (2k + 1) T is odd and
-  2n does not divide it, so clips of this set have odd numbers of frames.
+  2n does not divide it, so clips of this set have odd numbers of frames. For n > T the last
+  frame is repeated, which tells the direction: at least as many frames as a network sees.
 - Chance. Scenes that only one class of a pair had could be learnt by heart.
 """
 
