@@ -21,8 +21,8 @@ from pathlib import Path
 import video
 from video.tasks import ladder
 
-QUICK = {"clips": 24, "test_clips": 8, "seen": 600, "size": 32, "seeds": [0]}
-FULL = {"clips": 60, "test_clips": 20, "seen": 7200, "size": 48, "seeds": [0, 1, 2]}
+QUICK = {"clips": 24, "test_clips": 8, "seen": 864, "size": 32, "seeds": [0]}
+FULL = {"clips": 100, "test_clips": 20, "seen": 9600, "size": 48, "seeds": [0, 1, 2]}
 
 
 def whole(text, least=1):
@@ -52,9 +52,9 @@ def arguments():
         help=f"of {', '.join(known)} (all but {', '.join(ladder.TOO_LARGE)})",
     )
     add("--seeds", nargs="+", type=seed, help="of weights and order (0 1 2)")
-    add("--clips", type=whole, help="training clips per class (60)")
+    add("--clips", type=whole, help="training clips per class (100)")
     add("--test-clips", type=whole, help="test clips per class (20)")
-    add("--seen", type=whole, help="clips each network is shown, repetitions counted (7200)")
+    add("--seen", type=whole, help="clips each network is shown, repetitions counted (9600)")
     add("--size", type=whole, metavar="PIXELS", help="height and width of the frames (48)")
     add("--workers", type=seed, default=2, help="threads that decode ahead (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: runs/ladder-TIME)")

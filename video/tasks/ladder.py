@@ -35,7 +35,7 @@ class Settings:
     data: str
     networks: tuple = ()
     seeds: tuple = (0, 1, 2)
-    seen: int = 7200
+    seen: int = 9600
     size: tuple = (48, 48)
     frames: int = 16
     batch_size: int = 16
@@ -107,13 +107,14 @@ def run(name, seed, settings, directory):
         trainer.resume()
     trainer.fit(loader, epochs=epochs, monitor=False, quiet=True)
 
-    seconds = sum(epoch["seconds"] for epoch in trainer.history)
+    seconds = [epoch["seconds"] for epoch in trainer.history]
     result = {
         "network": name,
         "seed": seed,
         "parameters": model.num_parameters,
-        "seconds": seconds,
-        "clips_per_second": epochs * len(train) / seconds,
+        "seconds": sum(seconds),
+        # Of the median epoch: in the first one kernels may have been compiled.
+        "clips_per_second": len(train) / np.median(seconds),
         "train_accuracy": trainer.history[-1]["train_accuracy"],
         **judge(trainer, test, settings),
     }
@@ -124,11 +125,11 @@ def run(name, seed, settings, directory):
 
 
 def open_folders(settings, cache):
-    """The training and the test clips, as two data sets of uint8 clips."""
+    """The training and the test clips, decoded into the cache, as two data sets of uint8 clips."""
     options = {"frames": settings.frames, "size": settings.size, "cache": cache}
     train = video.VideoFolder(Path(settings.data) / "train", **options)
     test = video.VideoFolder(Path(settings.data) / "test", classes=train.classes, **options)
-    return train, test
+    return train.check(), test.check()
 
 
 def preprocessing(settings):
@@ -264,7 +265,7 @@ def leaks(results):
     for name, runs in by_network(results).items():
         answers = sum(run["test_clips"] for run in runs)
         away = abs(np.mean([run["pairs"] for run in runs]) - 0.5)
-        if min(run["kept"] for run in runs) == 1 and away > 2 * np.sqrt(0.25 / answers):
+        if min(run["kept"] for run in runs) > 0.99 and away > 2 * np.sqrt(0.25 / answers):
             found.append(name)
     return found
 
