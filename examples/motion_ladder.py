@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 import video
-from video.tasks import ladder
+from video.tasks import ladder, ladder_report
 
 QUICK = {"clips": 24, "test_clips": 8, "seen": 864, "size": 32, "seeds": [0]}
 FULL = {"clips": 100, "test_clips": 20, "seen": 9600, "size": 48, "seeds": [0, 1, 2]}
@@ -131,7 +131,7 @@ def main(options):
             f"Go on with: python examples/motion_ladder.py --resume {shlex.quote(str(directory))}"
         )
         raise
-    print(ladder.report(results, directory))
+    print(ladder_report.report(results, directory))
     print("Accuracy on test clips in %, mean ± standard deviation over the seeds.")
     print(f"Left in {directory}: ladder.md, ladder.json, ladder.png, the weights of each network")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from video.synthetic import MotionWorld
-from video.tasks import ladder
+from video.tasks import ladder, ladder_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--clips", "2", "--test-clips", "1", "--size", "16", "--workers", "1"]
@@ -107,9 +107,9 @@ def test_scores_of_a_network_that_sees_time_and_of_one_that_does_not():
 
 def test_a_leak_is_noticed():
     result = {"network": "Blind", "seed": 0, "kept": 1.0, "pairs": 0.58, "test_clips": 240}
-    assert ladder.leaks([result]) == ["Blind"]
-    assert ladder.leaks([result | {"pairs": 0.56}]) == []
-    assert ladder.leaks([result | {"kept": 0.2, "pairs": 0.99}]) == []
+    assert ladder_report.leaks([result]) == ["Blind"]
+    assert ladder_report.leaks([result | {"pairs": 0.56}]) == []
+    assert ladder_report.leaks([result | {"kept": 0.2, "pairs": 0.99}]) == []
 
 
 def test_partners_are_those_of_the_set():
@@ -123,5 +123,5 @@ def test_partners_are_those_of_the_set():
 
 
 def test_standard_deviation_over_seeds():
-    assert ladder.spread([{"pairs": 0.5}, {"pairs": 0.6}], "pairs") == "55.0 ± 7.1"
-    assert ladder.spread([{"pairs": 0.5}], "pairs") == "50.0"
+    assert ladder_report.spread([{"pairs": 0.5}, {"pairs": 0.6}], "pairs") == "55.0 ± 7.1"
+    assert ladder_report.spread([{"pairs": 0.5}], "pairs") == "50.0"
