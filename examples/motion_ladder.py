@@ -37,6 +37,13 @@ def seed(text):
     return whole(text, least=0)
 
 
+def network(text):
+    """A network's name, with options or without, for argparse."""
+    if text.partition(":")[0] not in ladder.MODELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ladder.MODELS)}")
+    return text
+
+
 def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,9 +54,10 @@ def arguments():
     add(
         "--models",
         nargs="+",
-        choices=known,
+        type=network,
         metavar="NAME",
-        help=f"of {', '.join(known)} (all but {', '.join(ladder.TOO_LARGE)})",
+        help=f"of {', '.join(known)}, or with options: CNNRNN:cell=gru "
+        f"(default: all but {', '.join(ladder.TOO_LARGE)})",
     )
     add("--seeds", nargs="+", type=seed, help="of weights and order (0 1 2)")
     add("--clips", type=whole, help="training clips per class (100)")

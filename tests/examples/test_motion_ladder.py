@@ -122,6 +122,16 @@ def test_partners_are_those_of_the_set():
         ladder.partners(["right", "up", "down"])
 
 
+def test_networks_are_built_with_options():
+    settings = ladder.Settings("", size=(16, 24), frames=5)
+    model = ladder.build("FrameCNN", 6, settings, rng=0)
+    assert (model.num_classes, model.size, model.frames) == (6, (16, 24), 5)
+    for wrong in ("Frame", "FrameCNN:cell=gru"):
+        with pytest.raises(ValueError, match=wrong):
+            ladder.build(wrong, 6, settings)
+    assert "FrameCNN" in ladder.networks()
+
+
 def test_standard_deviation_over_seeds():
     assert ladder_report.spread([{"pairs": 0.5}, {"pairs": 0.6}], "pairs") == "55.0 ± 7.1"
     assert ladder_report.spread([{"pairs": 0.5}], "pairs") == "50.0"

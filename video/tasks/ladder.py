@@ -29,8 +29,9 @@ LEARNING_RATES = {}  # of networks that need another
 class Settings:
     """What a run is made from: kept in `settings.json`, so that it can be resumed.
 
-    networks: names of `video.models`. seeds: of weights and order; the clips are the same.
-    data: the folder of clips. seen: how many clips each network is shown, repetitions counted.
+    networks: names of `video.models`, with options as `build` takes them. seeds: of weights and
+    order; the clips are the same. data: the folder of clips. seen: how many clips each network is
+    shown, repetitions counted.
     """
 
     data: str
@@ -63,6 +64,21 @@ def networks():
     return tuple(name for name in MODELS if name not in TOO_LARGE)
 
 
+def build(name, num_classes, settings, rng=None):
+    """The network called `name`: a name alone, or with options, as "CNNRNN:cell=gru"."""
+    kind, _, text = name.partition(":")
+    if kind not in MODELS:
+        raise ValueError(f"{name}: no network; there are {', '.join(MODELS)}")
+    options = {}
+    for part in filter(None, text.split(",")):
+        option, _, value = part.partition("=")
+        options[option] = int(value) if value.isdecimal() else value
+    try:
+        return MODELS[kind](num_classes, settings.size, settings.frames, rng=rng, **options)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 # ---- one network, one seed --------------------------------------------------------------
 
 
@@ -72,12 +88,12 @@ def run(name, seed, settings, directory):
     What was finished earlier in `directory` is read from there; what was broken off is gone on
     with, bit for bit. KeyboardInterrupt leaves a checkpoint.
     """
-    place = Path(directory) / f"{name}-seed{seed}"
+    place = Path(directory) / f"{name.replace(':', '-')}-seed{seed}"
     finished = place / "result.json"
     if finished.exists():
         return json.loads(finished.read_text())
     train, test = open_folders(settings, cache=Path(settings.data).parent / "cache")
-    model = MODELS[name](len(train.classes), settings.size, settings.frames, rng=seed)
+    model = build(name, len(train.classes), settings, seed)
     vary = transforms.Compose(
         [
             transforms.RandomHorizontalFlip(0.5, swap=mirrored(train.classes)),
@@ -93,7 +109,7 @@ def run(name, seed, settings, directory):
         seed=seed,
     )
     epochs = max(1, round(settings.seen / len(train)))
-    rate = LEARNING_RATES.get(name, LEARNING_RATE)
+    rate = LEARNING_RATES.get(type(model).__name__, LEARNING_RATE)
     optimizer = nn.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
     schedule = nn.optim.OneCycleLR(optimizer, rate, total_steps=epochs * len(loader))
     trainer = nn.Trainer(
