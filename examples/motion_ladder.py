@@ -21,7 +21,7 @@ from pathlib import Path
 import video
 from video.tasks import ladder, ladder_report
 
-QUICK = {"clips": 24, "test_clips": 8, "seen": 864, "size": 32, "seeds": [0]}
+QUICK = {"clips": 24, "test_clips": 8, "seen": 1440, "size": 32, "seeds": [0]}
 FULL = {"clips": 100, "test_clips": 20, "seen": 9600, "size": 48, "seeds": [0, 1, 2]}
 
 
