@@ -9,6 +9,7 @@
 override it, and `using("loops")` takes the plain loops that the tiles are compared with.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Choice(NamedTuple):
     why: str
 
 
+@functools.lru_cache
 def choose(asked, N, size, kernel_size, stride, dilation, C, C_out, groups):
     """The kernel for outputs of the given size from C channels of N clips.
 
@@ -66,6 +68,7 @@ def explain(asked, x_shape, w_shape, stride, padding, dilation, groups):
     padding = [(p, p) if isinstance(p, int) else tuple(p) for p in padding]
     N, *S, _ = x_shape
     *K, C, C_out = w_shape
+    S, K = tuple(S), tuple(K)
     S_out = output_size(S, K, stride, padding, dilation)
     forward = choose(asked, N, S_out, K, stride, dilation, C, C_out // groups, groups)
     back = choose(asked, N, S, K, stride, dilation, C, C_out // groups, groups)

@@ -18,6 +18,7 @@ tap has to ask whether it is inside the input.
 The input gradient is a convolution too, and runs on this file: see `input_gradient`.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -286,6 +287,7 @@ def tall_share(n):
     return min(n, tall * TALL), cost(tall)
 
 
+@functools.lru_cache
 def choose_vectors(W_out, outputs, terms, lanes):
     """Two vectors in a tile or one: which takes less time for this size, as estimated."""
     wide = tall_share(W_out)[1] * 2 * terms + _ceil(W_out, TALL) * TILE_PRICE
@@ -301,6 +303,7 @@ def _bias_panels(b, groups, outputs, width, dtype):
     return bias.reshape(groups, -1, width)
 
 
+@functools.lru_cache
 def _make_plan(N, w_shape, vectors, size, stride, dilation, width, itemsize):
     P, Q, R, C, groups, outputs = w_shape
     T, H, W = size
@@ -336,12 +339,13 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     L = VECTOR_BYTES // x.itemsize
     vectors = choose_vectors(size[2], outputs, math.prod(K) * C, L)
     width = vectors * L
+    stride, dilation = tuple(stride), tuple(dilation)
     plan = _make_plan(len(x), w.shape, vectors, size, stride, dilation, width, x.itemsize)
     panels = aligned_empty((groups, _ceil(outputs, width), math.prod(K) * C, width), x.dtype)
     bias = _bias_panels(b, groups, outputs, width, x.dtype)
     numbers, start, steps = flat_view(w)
     _fill_panels(numbers, w.shape, start, steps, panels)
     threads.run(
-        _convolve, x.reshape(-1), x.shape, panels, bias, tuple(stride), tuple(before),
-        tuple(dilation), tuple(K), size, tuple(first), tuple(step), plan, y.reshape(-1), y.shape,
+        _convolve, x.reshape(-1), x.shape, panels, bias, stride, tuple(before), dilation,
+        tuple(K), size, tuple(first), tuple(step), plan, y.reshape(-1), y.shape,
     )  # fmt: skip

@@ -30,6 +30,7 @@ Rounding: the sums of the transforms cancel in part, so float32 loses more than 
 direct convolution; `tests/nn/test_winograd.py` bounds it.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ from nn.kernels import threads
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
-from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
 from nn.kernels.winograd_transforms import (
     CHUNK,
     POINTS,
@@ -47,6 +48,8 @@ from nn.kernels.winograd_transforms import (
     transform_products,
 )
 
+LARGE_KERNEL = 1 << 14  # weights per tap; to transform fewer takes no longer than to wake a thread
+AHEAD = 4096  # U is four times as large as w, and soon larger than the second-level cache
 ROWS = 32  # frames × places of a task, at most: measured; twice as many where frames overlap
 
 
@@ -191,6 +194,8 @@ def _make_product(rows, vectors):
                     for _ in range(parts):
                         for c in range(0, C, CHUNK):
                             for i in range(a, a + min(CHUNK, C - c)):
+                                prefetch(U, b + AHEAD)
+                                prefetch(U, b + AHEAD + width // 2)
                                 tile = add_outer(tile, V, i, CHUNK, U, b)
                                 b += width
                             a += chunk_step
@@ -305,6 +310,7 @@ def off_4096(numbers, itemsize):
     return lines * 64 // itemsize
 
 
+@functools.lru_cache
 def make_plan(N, frames, kernel_size, H, W, dilation, rows=None):
     """rows: how many patches to transform before they are multiplied; None to choose."""
     P, Q, R = kernel_size
@@ -348,9 +354,10 @@ def convolve(x, w, b, before, dilation, y, rows=None):
     m = (T_out * plan.at_once + TALL) * 2 * L
     scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
     numbers, start, steps = flat_view(w)
-    threads.run(
-        _transform_all_kernels, numbers, start, steps, (P, Q, R), plan.parts_wide, C, C_out, U,
-        u_step,
+    large = C * C_out * P * parts > LARGE_KERNEL
+    threads.run_if(
+        large, _transform_all_kernels, numbers, start, steps, (P, Q, R), plan.parts_wide, C,
+        C_out, U, u_step,
     )  # fmt: skip
     threads.run(
         _convolve, x.reshape(-1), x.shape, P, bias, tuple(before), plan, U, scratch,
