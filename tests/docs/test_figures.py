@@ -12,11 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
 SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
 SLOW = {
+    "attention_lean",
     "gradient_check_errors",
     "lstm_recall",
     "main_job",
+    "signal_sizes",
     "unet_masks",
-}  # they train, decode clips, or check every layer there is: run by hand
+}  # they train, time, decode clips, or check all layers: run by hand
 LARGEST = 300_000  # bytes: a page should open at once
 
 
