@@ -41,10 +41,12 @@ def cnn3d(shape):
 
 
 def sgd(parameters):
+    """The article's optimiser."""
     return nn.optim.SGD(parameters, lr=0.001, momentum=0.9)
 
 
 def adamw(parameters):
+    """Adam with decoupled weight decay, PyTorch's defaults otherwise."""
     return nn.optim.AdamW(parameters, lr=0.001, weight_decay=0.01)
 
 

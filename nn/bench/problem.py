@@ -26,14 +26,17 @@ class Work:
 
 
 def conv(row):
+    """A convolution or transposed convolution of any number of axes."""
     return getattr(nn, row.kind)(row.shape[-1], **row.options, rng=0)
 
 
 def pool(row):
+    """A max or average pool."""
     return getattr(nn, row.kind)(**row.options)
 
 
 def network(row):
+    """The network of a training step."""
     make, _ = backreel_networks.NETWORKS[row.kind]
     return make(row.shape)
 

@@ -102,6 +102,7 @@ def line(result, machine):
 
 
 def geometric_mean(numbers):
+    """The n-th root of the product of n numbers."""
     return math.exp(sum(map(math.log, numbers)) / len(numbers))
 
 

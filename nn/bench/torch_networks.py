@@ -46,10 +46,12 @@ def cnn3d(shape):
 
 
 def sgd(parameters):
+    """The article's optimiser."""
     return torch.optim.SGD(parameters, lr=0.001, momentum=0.9)
 
 
 def adamw(parameters):
+    """The same as in `backreel_networks`."""
     return torch.optim.AdamW(parameters, lr=0.001, weight_decay=0.01)
 
 

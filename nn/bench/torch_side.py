@@ -14,14 +14,17 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the in
 
 
 def conv(row):
+    """The same layer as in `problem.conv`."""
     return getattr(torch.nn, row.kind)(row.shape[-1], **row.options)
 
 
 def pool(row):
+    """The same layer as in `problem.pool`."""
     return getattr(torch.nn, row.kind)(**row.options)
 
 
 def network(row):
+    """The same network as in `problem.network`."""
     make, _ = torch_networks.NETWORKS[row.kind]
     return make(row.shape)
 

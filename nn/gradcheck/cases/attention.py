@@ -21,22 +21,27 @@ def masked(module, *shapes, mask, causal=False):
 
 
 def degree(*options):
+    """An `AttentionDegree` to build."""
     return lambda rng: nn.AttentionDegree(*options, rng=rng)
 
 
 def attention(*options, **more):
+    """An `Attention` to build."""
     return lambda rng: nn.Attention(*options, rng=rng, **more)
 
 
 def heads(*options, **more):
+    """A `MultiHeadAttention` to build."""
     return lambda rng: nn.MultiHeadAttention(*options, rng=rng, **more)
 
 
 def encoder(**options):
+    """A `TransformerEncoderLayer` to build."""
     return lambda rng: nn.TransformerEncoderLayer(4, 2, 6, rng=rng, **options)
 
 
 def decoder(**options):
+    """A `TransformerDecoderLayer` to build."""
     return lambda rng: nn.TransformerDecoderLayer(4, 2, 6, rng=rng, **options)
 
 
