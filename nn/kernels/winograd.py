@@ -84,6 +84,7 @@ def outputs_of(place, plan):
 
 @kernel
 def count_places(clips, plan):
+    """How many places of 4×4 outputs so many clips have."""
     return clips * plan.high * plan.dilation_high * plan.wide * plan.dilation_wide
 
 
@@ -100,6 +101,7 @@ def shift(part, plan):
 
 @kernel
 def count_parts(plan):
+    """How many kernels of 3×3 the taps are divided into."""
     return plan.parts_high * plan.parts_wide
 
 
