@@ -17,6 +17,7 @@ from nn.kernels.aligned import aligned_zeros
 from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, load, store
+from nn.kernels.turns import take
 
 TERMS = 64  # 64 rows of both operands are 12 KB
 REPEATS = 3000  # a run of a millisecond: short enough to go undisturbed now and then
@@ -35,9 +36,11 @@ def _one_tile(a, b, width, terms, repeats, sums, at):
 
 
 @kernel
-def _one_tile_each(thread, threads, a, b, width, terms, repeats, sums):
-    for task in range(thread, len(sums), threads):
+def _one_tile_each(turns, a, b, width, terms, repeats, sums):
+    task = take(turns)
+    while task < len(sums):
         _one_tile(a, b, width, terms, repeats, sums, task * TALL * width)
+        task = take(turns)
 
 
 def best(run):

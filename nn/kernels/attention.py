@@ -28,6 +28,7 @@ from nn.kernels.cpu import SHORT, TALL
 from nn.kernels.jit import kernel
 from nn.kernels.lane_math import exp2, maximum
 from nn.kernels.tile import add_outer, apart, lanes, load, store
+from nn.kernels.turns import take
 
 KEYS = 8 * TALL  # in a chunk: its scores, KEYS × W numbers, stay in the first-level cache
 LOG2E = 1 / math.log(2)
@@ -247,16 +248,22 @@ def _backward_head(dy, a, b, v, y, log_sum, seen, causal, n, h, da, db, dv):
 
 
 @kernel
-def forward(thread, threads, a, b, v, seen, causal, y, log_sum):
+def forward(turns, a, b, v, seen, causal, y, log_sum):
     """Fill y (N, T_q, H, D_v) and log_sum (N, T_q, H). seen is empty where all may be seen."""
     N, _, H, _ = a.shape
-    for task in range(thread, N * H, threads):
+    tasks = N * H
+    task = take(turns)
+    while task < tasks:
         _forward_head(a, b, v, seen, causal, task // H, task % H, y, log_sum)
+        task = take(turns)
 
 
 @kernel
-def backward(thread, threads, dy, a, b, v, y, log_sum, seen, causal, da, db, dv):
+def backward(turns, dy, a, b, v, y, log_sum, seen, causal, da, db, dv):
     """Fill da, db and dv, shaped as a, b and v."""
     N, _, H, _ = a.shape
-    for task in range(thread, N * H, threads):
+    tasks = N * H
+    task = take(turns)
+    while task < tasks:
         _backward_head(dy, a, b, v, y, log_sum, seen, causal, task // H, task % H, da, db, dv)
+        task = take(turns)

@@ -25,6 +25,7 @@ from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, clear, load, store
+from nn.kernels.turns import take
 
 LEAST_WEIGHTS = 1 << 18  # smaller layers are NumPy's: starting our threads costs more
 MOST_ROWS = 64  # with more, each weight is used so often that NumPy's product is the faster one
@@ -55,22 +56,25 @@ def _add_terms(x, w, M, K, N, width, k0, k1, sums, at):
 
 
 @kernel
-def _forward_shares(thread, threads, x, w, width, sums):
+def _forward_shares(turns, x, w, width, sums):
     shares, M, N = sums.shape
     K = w.shape[0]
-    for share in range(thread, shares, threads):
+    share = take(turns)
+    while share < shares:
         first, last = K * share // shares, K * (share + 1) // shares
         clear(sums, share * M * N, M * N)
         for k in range(first, last, TERMS):
             _add_terms(x, w, M, K, N, width, k, min(k + TERMS, last), sums, share * M * N)
+        share = take(turns)
 
 
 @kernel
-def _rows_of_product(thread, threads, a, row_step, term_step, terms, b, zeros, y):
+def _rows_of_product(turns, a, row_step, term_step, terms, b, zeros, y):
     """y[r, c] = Σ_t a[r·row_step + t·term_step] · b[t, c]; y has TALL rows at least."""
     rows, columns = y.shape
     tasks = max(1, rows // ROWS_PER_TASK)
-    for task in range(thread, tasks, threads):
+    task = take(turns)
+    while task < tasks:
         end = rows if task == tasks - 1 else (task + 1) * ROWS_PER_TASK
         for start in range(task * ROWS_PER_TASK, end, TALL):
             r = min(start, end - TALL)  # the last tile does some rows of its task once more
@@ -80,6 +84,7 @@ def _rows_of_product(thread, threads, a, row_step, term_step, terms, b, zeros, y
                     i = r * row_step + t * term_step
                     tile = add_outer(tile, a, i, row_step, b, t * columns + c)
                 store(tile, y, r * columns + c, columns)
+        task = take(turns)
 
 
 # ---- what Python calls ------------------------------------------------------------------

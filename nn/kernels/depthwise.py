@@ -24,6 +24,7 @@ from nn.kernels import threads
 from nn.kernels.input_gradient import phases
 from nn.kernels.jit import kernel
 from nn.kernels.tile import lanes, load, slide, slide_sums, store
+from nn.kernels.turns import take
 from nn.kernels.window import outputs_inside, taps_inside
 
 ROWS = 6  # sums enough to keep the CPU busy, and few enough for 16 registers
@@ -124,12 +125,14 @@ def _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0
 
 
 @kernel
-def _convolve(thread, threads, x, w, b, stride, before, dilation, size, first, step, y):
+def _convolve(turns, x, w, b, stride, before, dilation, size, first, step, y):
     rows = len(x) * size[0] * size[1]
     tasks = min(rows, TASKS)
-    for task in range(thread, tasks, threads):
+    task = take(turns)
+    while task < tasks:
         row0, row1 = task * rows // tasks, (task + 1) * rows // tasks
         _convolve_rows(x, w, b, stride, before, dilation, size, first, step, y, row0, row1)
+        task = take(turns)
 
 
 def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 1)):
@@ -222,8 +225,10 @@ def _add_share(dy, x, stride, before, dilation, share, n_shares, dw):
 
 
 @kernel
-def backward_weight(thread, threads, dy, x, stride, before, dilation, shares):
+def backward_weight(turns, dy, x, stride, before, dilation, shares):
     """dw(p, c) = Σ_o x(o·stride + p·dilation − before, c) · dy(o, c), as shares (n, *K, C) that
     are still to be added up."""
-    for share in range(thread, len(shares), threads):
+    share = take(turns)
+    while share < len(shares):
         _add_share(dy, x, stride, before, dilation, share, len(shares), shares[share])
+        share = take(turns)

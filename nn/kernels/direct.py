@@ -29,11 +29,13 @@ from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
+from nn.kernels.turns import take
 from nn.kernels.window import taps_inside
 
 BLOCK_BYTES = 192 * 1024  # of inputs for one task: less than the second-level cache
 PANEL_BYTES = 1024 * 1024  # of weights for one task
 FEWEST_TASKS = 16  # so that the threads finish together
+MOST_TURNS = 64  # in which they are handed out
 
 # What a multiplication costs in other tiles than the tall one, measured. A tile with few sums waits
 # for its operands: of two vectors, short ones with 8 rows hardly do, those with 4 rows do.
@@ -253,17 +255,21 @@ def _fill_panels(w, shape, start, steps, panels):
 
 @kernel
 def _convolve(
-    thread, threads, x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
+    turns, x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
     step, plan, y, y_shape,
 ):  # fmt: skip
     tasks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
     tasks *= -(-panels.shape[1] // plan.panels)
-    # A thread's blocks follow each other, so that each fetches what the next one reads.
-    for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
-        _convolve_block(
-            x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first, step,
-            plan, y, y_shape, task,
-        )  # fmt: skip
+    # Blocks are taken several at a time, neighbours, since each fetches what the next one reads.
+    at_once = max(1, tasks // MOST_TURNS)
+    turn = take(turns)
+    while turn * at_once < tasks:
+        for task in range(turn * at_once, min((turn + 1) * at_once, tasks)):
+            _convolve_block(
+                x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
+                step, plan, y, y_shape, task,
+            )  # fmt: skip
+        turn = take(turns)
 
 
 # ---- what is settled before it runs -----------------------------------------------------

@@ -16,6 +16,7 @@ from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.exponential import like, normal_below, normal_density, sigmoid, tanh
 from nn.kernels.jit import kernel
+from nn.kernels.turns import take
 
 BLOCK = 1 << 13  # numbers one task works through
 SMALL = 1 << 17  # numbers: up to that, waking the threads takes longer than the work
@@ -94,9 +95,12 @@ def _do_block(what, is_forward, dy, a, slope, out, block):
 
 
 @kernel
-def _do_blocks(thread, threads, what, is_forward, dy, a, slope, out):
-    for block in range(thread, -(-len(a) // BLOCK), threads):
+def _do_blocks(turns, what, is_forward, dy, a, slope, out):
+    blocks = -(-len(a) // BLOCK)
+    block = take(turns)
+    while block < blocks:
         _do_block(what, is_forward, dy, a, slope, out, block)
+        block = take(turns)
 
 
 # ---- what Python calls ------------------------------------------------------------------

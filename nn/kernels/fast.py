@@ -312,8 +312,7 @@ def repeated_product(w, times):
     def product(x):
         if len(x) < repeated.SHORT or x.dtype != w.dtype:
             return x @ w
-        with threads.one_at_a_time:
-            return repeated.product(np.require(x, None, PLAIN), panels)
+        return repeated.product(np.require(x, None, PLAIN), panels)
 
     return product
 

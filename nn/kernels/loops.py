@@ -16,6 +16,7 @@ result.
 """
 
 from nn.kernels.jit import kernel
+from nn.kernels.turns import take
 
 
 @kernel(inline=True)
@@ -60,12 +61,15 @@ def _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, row):
 
 
 @kernel
-def conv_forward(thread, threads, x, w, b, stride, before, dilation, groups, y):
+def conv_forward(turns, x, w, b, stride, before, dilation, groups, y):
     """y(o) = Σ_p x(o·stride + p·dilation − before) @ w(p) + b, for all axes of o and p."""
     N, T_out, H_out = y.shape[:3]
-    for row in range(thread, N * T_out * H_out, threads):
+    rows = N * T_out * H_out
+    row = take(turns)
+    while row < rows:
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
         _forward_row(x, w, b, stride, before, dilation, groups, n, t, h, y[n, t, h])
+        row = take(turns)
 
 
 @kernel
@@ -96,12 +100,15 @@ def _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, row):
 
 
 @kernel
-def conv_backward_input(thread, threads, dy, w, stride, before, dilation, groups, dx):
+def conv_backward_input(turns, dy, w, stride, before, dilation, groups, dx):
     """dx(i) = Σ_p dy(o) @ w(p)ᵀ, over the taps p with o·stride + p·dilation − before = i."""
     N, T, H = dx.shape[:3]
-    for row in range(thread, N * T * H, threads):
+    rows = N * T * H
+    row = take(turns)
+    while row < rows:
         n, i, j = row // (T * H), row // H % T, row % H
         _backward_input_row(dy, w, stride, before, dilation, groups, n, i, j, dx[n, i, j])
+        row = take(turns)
 
 
 @kernel
@@ -129,14 +136,16 @@ def _backward_weight_row(row, x, stride, before, dilation, groups, n, t, h, dw):
 
 
 @kernel
-def conv_backward_weight(thread, threads, dy, x, stride, before, dilation, groups, shares):
+def conv_backward_weight(turns, dy, x, stride, before, dilation, groups, shares):
     """dw(p) = Σ_o x(o·stride + p·dilation − before)ᵀ @ dy(o), as shares (n, *K, C_in // groups,
     C_out) that are still to be added up."""
     N, T_out, H_out = dy.shape[:3]
     rows, n_shares = N * T_out * H_out, len(shares)
-    for share in range(thread, n_shares, threads):
+    share = take(turns)
+    while share < n_shares:
         for row in range(share * rows // n_shares, (share + 1) * rows // n_shares):
             n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
             _backward_weight_row(
                 dy[n, t, h], x, stride, before, dilation, groups, n, t, h, shares[share]
             )
+        share = take(turns)

@@ -32,6 +32,7 @@ import numpy as np
 from nn.kernels import threads
 from nn.kernels.aligned import aligned_empty
 from nn.kernels.jit import kernel
+from nn.kernels.turns import take
 
 WIDTH = 512  # numbers in a wide row, at least
 RUN = 16  # wide rows that are summed in the type of the array
@@ -153,9 +154,12 @@ def _do_share(job, x, dy, numbers, out, sums, task):
 
 
 @kernel
-def _do_shares(thread, threads, job, x, dy, numbers, out, sums):
-    for task in range(thread, sums.shape[0] * sums.shape[1], threads):
+def _do_shares(turns, job, x, dy, numbers, out, sums):
+    tasks = sums.shape[0] * sums.shape[1]
+    task = take(turns)
+    while task < tasks:
         _do_share(job, x, dy, numbers, out, sums, task)
+        task = take(turns)
 
 
 # ---- rows by themselves, compiled -------------------------------------------------------
@@ -220,9 +224,11 @@ def _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, share):
 
 
 @kernel
-def _do_all_rows(thread, threads, backward, x, dy, gain, shift, eps, stats, out, sums):
-    for share in range(thread, len(sums), threads):
+def _do_all_rows(turns, backward, x, dy, gain, shift, eps, stats, out, sums):
+    share = take(turns)
+    while share < len(sums):
         _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, share)
+        share = take(turns)
 
 
 # ---- what Python calls ------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 
 from nn.kernels.jit import kernel
 from nn.kernels.tile import clear, fill, keep_larger, lanes, load, store, store_whole, where_equal
+from nn.kernels.turns import take
 from nn.kernels.window import taps_inside, windows_over
 
 
@@ -73,17 +74,20 @@ def _average_row(x, kernel_size, stride, before, n, t, h, y, at):
 
 
 @kernel
-def forward(thread, threads, x, kernel_size, stride, before, y, winner, is_max):
+def forward(turns, x, kernel_size, stride, before, y, winner, is_max):
     """Max: y(o) = max_p x(o·stride + p − before), and in `winner` which tap p it was.
     Average: y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before); `winner` is left alone."""
     N, T_out, H_out, W_out, C = y.shape
-    for row in range(thread, N * T_out * H_out, threads):
+    rows = N * T_out * H_out
+    row = take(turns)
+    while row < rows:
         n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
         at = row * W_out * C
         if is_max:
             _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at)
         else:
             _average_row(x, kernel_size, stride, before, n, t, h, y, at)
+        row = take(turns)
 
 
 @kernel
@@ -169,17 +173,20 @@ def _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, i
 
 
 @kernel
-def backward(thread, threads, dy, winner, kernel_size, stride, before, dx, is_max):
+def backward(turns, dy, winner, kernel_size, stride, before, dx, is_max):
     """dx(i) = Σ_o dy(o), over the windows o that i lies in: those it won (max), or an equal
     share of each (average, which ignores `winner`)."""
     N, T, H, W, C = dx.shape
     overlap = False
     for axis in range(3):
         overlap |= stride[axis] < kernel_size[axis]
-    for row in range(thread, N * T * H, threads):
+    rows = N * T * H
+    row = take(turns)
+    while row < rows:
         n, i, j = row // (T * H), row // H % T, row % H
         at = row * W * C
         if overlap:
             _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
         else:
             _apart_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
+        row = take(turns)

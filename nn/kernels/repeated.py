@@ -16,6 +16,7 @@ from nn.kernels.aligned import aligned_empty
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, load, store
+from nn.kernels.turns import take
 
 LEAST_TIMES = 4  # products for which packing pays
 LEAST_WEIGHTS = 1 << 14  # smaller products are NumPy's: calling a kernel takes as long
@@ -40,17 +41,19 @@ def pack(w):
 
 
 @kernel
-def _panels(thread, threads, x, panels, zeros, y):
+def _panels(turns, x, panels, zeros, y):
     """y = x @ w: one task is one panel, so many columns of y. At least SHORT rows."""
     rows, columns = y.shape
     count, terms, width = panels.shape
-    for panel in range(thread, count, threads):
+    panel = take(turns)
+    while panel < count:
         for row in range(0, rows, SHORT):
             r = min(row, rows - SHORT)  # the last tile does some rows once more
             tile = load(zeros, 0, 0, SHORT, 2)
             for t in range(terms):
                 tile = add_outer(tile, x, r * terms + t, terms, panels, (panel * terms + t) * width)
             store(tile, y, r * columns + panel * width, columns)
+        panel = take(turns)
 
 
 def product(x, panels):

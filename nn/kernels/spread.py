@@ -23,6 +23,7 @@ from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.direct import multiply_rows
 from nn.kernels.jit import kernel
 from nn.kernels.tile import copy
+from nn.kernels.turns import take
 
 MOST_CHANNELS = 4  # measured: with more the lanes are full enough for `input_gradient`
 ROWS = 16  # of dx in a task
@@ -93,13 +94,16 @@ def _input_rows(dy, dy_shape, panels, stride, before, dilation, kernel_size, dx,
 
 @kernel
 def _backward_input(
-    thread, threads, dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape
+    turns, dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape
 ):  # fmt: skip
     N, T, H, W, C = dx_shape
-    for task in range(thread, N * T * -(-H // ROWS), threads):
+    tasks = N * T * -(-H // ROWS)
+    task = take(turns)
+    while task < tasks:
         _input_rows(
             dy, dy_shape, panels, stride, before, dilation, kernel_size, dx, dx_shape, task
         )  # fmt: skip
+        task = take(turns)
 
 
 def suits(kernel_size, C, groups):

@@ -1,23 +1,27 @@
 """The threads that the kernels run on. How many, and how they behave, is settled here, once.
 
-A kernel for several threads is a plain kernel whose first two arguments say which share of the
-work is its own: thread t of n does the tasks t, t + n, t + 2n, …
+A kernel for several threads is a plain kernel whose first argument counts the tasks that have
+been handed out. All threads run it at the same time, and each takes the next task when it is free
+(see `turns`):
 
     @kernel
-    def double_all(thread, threads, x, y):
-        for task in range(thread, len(x), threads):
+    def double_all(turns, x, y):
+        task = take(turns)
+        while task < len(x):
             y[task] = 2 * x[task]
+            task = take(turns)
 
     threads.run(double_all, x, y)
 
 Compiled code lets go of Python's lock, so the threads are ordinary Python threads. They wait for
-work asleep, in a queue. Numba's own parallel loops (`numba.prange`, which the ladder shows) do
-the same work at the same speed, but each takes seconds more to compile; and the idle threads of
-their pool *spin* for a while, in case more work comes at once. In a training step that is the
-wrong bet: the next work is often a matrix product, which has a thread pool of its own (OpenBLAS),
-and the spinning threads hold the cores that it needs. A small kernel and a small product in turn
-then take 30 times as long as the two by themselves. For whoever uses such loops beside this
-library, OpenMP's threads are told to sleep too; a choice made outside stays as it is.
+work in a queue: at first awake, for a fifth of a millisecond, then asleep. Numba's own parallel
+loops (`numba.prange`, which the ladder shows) do the same work, but each takes seconds more to
+compile; and the idle threads of their pool *spin* for long, in case more work comes at once. In a
+training step that is the wrong bet: the next work is often a matrix product, which has a thread
+pool of its own (OpenBLAS), and the spinning threads hold the cores that it needs. A small kernel
+and a small product in turn then take 30 times as long as the two by themselves. For whoever uses
+such loops beside this library, OpenMP's threads are told to sleep; a choice made outside stays as
+it is.
 
 The number of threads is Numba's setting: `NUMBA_NUM_THREADS` in the environment, all cores
 without it; `set_count` changes it later. It changes the speed and no bit of any result, because
@@ -28,12 +32,11 @@ import os
 import queue
 import threading
 
+import numpy as np
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# The kernels let go of Python's lock while they run, so that files are decoded meanwhile. But
-# one of them at a time: each uses all cores anyway.
-one_at_a_time = threading.Lock()
-
+_one_at_a_time = threading.Lock()
 _count = None  # not asked yet
 _workers = []
 
@@ -56,17 +59,22 @@ def set_count(threads):
 
 
 def run(kernel, *args):
-    """kernel(thread, threads, *args) on all threads; returns when the last has finished."""
-    threads = count()
-    while len(_workers) < threads - 1:
-        _workers.append(_start_worker(len(_workers) + 1))
-    done = queue.SimpleQueue()
-    for thread in range(1, threads):
-        _workers[thread - 1].put((kernel, (thread, threads, *args), done))
-    try:
-        kernel(0, threads, *args)
-    finally:
-        errors = [done.get() for _ in range(1, threads)]
+    """kernel(turns, *args) on all threads; returns when the last has finished."""
+    from nn.kernels.turns import await_workers, counters  # not at the top: it loads numba
+
+    with _one_at_a_time:
+        while len(_workers) < count() - 1:
+            _workers.append(_start_worker(len(_workers) + 1))
+        workers, done = _workers[: count() - 1], queue.SimpleQueue()
+        for jobs in workers:
+            jobs.put((kernel, args, done))
+        try:
+            kernel(counters, *args)
+        finally:
+            busy = sum(not _take_back(jobs) for jobs in workers)
+            await_workers(counters, busy)
+            errors = [done.get() for _ in range(busy)]
+            counters[:] = 0
     for error in errors:
         if error is not None:
             raise error
@@ -77,7 +85,16 @@ def run_if(large, kernel, *args):
     if large:
         run(kernel, *args)
     else:
-        kernel(0, 1, *args)
+        kernel(np.zeros(1, np.int64), *args)
+
+
+def _take_back(jobs):
+    """Take the job from a thread that has not woken up: what it would have done is done."""
+    try:
+        jobs.get_nowait()
+    except queue.Empty:
+        return False
+    return True
 
 
 def _start_worker(number):
@@ -89,11 +106,14 @@ def _start_worker(number):
 
 
 def _work(jobs):
+    from nn.kernels.turns import await_work, counters
+
     while True:
+        await_work(counters)
         kernel, args, done = jobs.get()
         error = None
         try:
-            kernel(*args)
+            kernel(counters, *args)
         except BaseException as problem:  # it is raised again where `run` was called
             error = problem
         done.put(error)

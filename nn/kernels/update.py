@@ -14,6 +14,7 @@ import numpy as np
 
 from nn.kernels import threads
 from nn.kernels.jit import kernel
+from nn.kernels.turns import take
 
 BLOCK = 1 << 13  # numbers one task works through
 SMALL = 1 << 15  # numbers: up to that, waking the threads takes longer than the work
@@ -82,9 +83,12 @@ def _do_block(rule, theta, grad, a, b, c, settings, block):
 
 
 @kernel
-def _do_blocks(thread, threads, rule, theta, grad, a, b, c, settings):
-    for block in range(thread, -(-len(theta) // BLOCK), threads):
+def _do_blocks(turns, rule, theta, grad, a, b, c, settings):
+    blocks = -(-len(theta) // BLOCK)
+    block = take(turns)
+    while block < blocks:
         _do_block(rule, theta, grad, a, b, c, settings, block)
+        block = take(turns)
 
 
 # ---- what Python calls ------------------------------------------------------------------

@@ -28,6 +28,7 @@ from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.direct import copy_rows
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+from nn.kernels.turns import take
 from nn.kernels.window import taps_inside
 
 BLOCK_BYTES = 256 * 1024  # of x, for one block
@@ -202,24 +203,29 @@ def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
 
 @kernel
 def _backward_weight(
-    thread, threads, dy, dy_shape, x, x_shape, kernel_size, stride, before, dilation, groups,
+    turns, dy, dy_shape, x, x_shape, kernel_size, stride, before, dilation, groups,
     block, strip_rows, runs, choice, at_once, sums,
 ):  # fmt: skip
     n_shares, n_panels = sums.shape[:2]
     splits = -(-n_panels // at_once)
-    for task in range(thread, n_shares * splits, threads):
+    tasks = n_shares * splits
+    task = take(turns)
+    while task < tasks:
         share, panel = task // splits, task % splits * at_once
         _add_share(
             dy, dy_shape, x, x_shape, kernel_size, stride, before, dilation, groups, block,
             strip_rows, runs, choice, share, n_shares, (panel, min(panel + at_once, n_panels)),
             sums,
         )  # fmt: skip
+        task = take(turns)
 
 
 @kernel
-def _add_up_all(thread, threads, sums, strip_rows, padded_rows, groups, dw):
-    for row in range(thread, len(dw), threads):
+def _add_up_all(turns, sums, strip_rows, padded_rows, groups, dw):
+    row = take(turns)
+    while row < len(dw):
         _add_up(sums, strip_rows, padded_rows, groups, row, dw[row])
+        row = take(turns)
 
 
 # ---- what is settled before it runs -----------------------------------------------------

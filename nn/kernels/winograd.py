@@ -40,6 +40,7 @@ from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
+from nn.kernels.turns import take
 from nn.kernels.winograd_transforms import (
     CHUNK,
     POINTS,
@@ -239,14 +240,17 @@ def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shap
 
 
 @kernel
-def _transform_all_kernels(thread, threads, w, start, steps, taps, parts_wide, C, O, U, u_step):
-    for panel in range(thread, -(-O // (2 * lanes(U))), threads):
+def _transform_all_kernels(turns, w, start, steps, taps, parts_wide, C, O, U, u_step):
+    panels = -(-O // (2 * lanes(U)))
+    panel = take(turns)
+    while panel < panels:
         to = panel * POINTS * u_step
         _transform_kernels(w, start, steps, taps, parts_wide, C, O, panel, U, to, u_step)
+        panel = take(turns)
 
 
 @kernel
-def _convolve(thread, threads, x, x_shape, P, bias, before, plan, U, scratch, y, y_shape):
+def _convolve(turns, x, x_shape, P, bias, before, plan, U, scratch, y, y_shape):
     v_step, m_step, u_step = scratch
     V = aligned(np.empty(v_step * POINTS + ALIGNMENT, x.dtype))
     M = aligned(np.empty(m_step * POINTS + ALIGNMENT, x.dtype))
@@ -257,11 +261,13 @@ def _convolve(thread, threads, x, x_shape, P, bias, before, plan, U, scratch, y,
     for point in range(POINTS):
         clear(V, point * v_step + used, v_step - used)
     n_tasks = -(-count_places(x_shape[0], plan) // plan.at_once)
-    for task in range(thread * n_tasks // threads, (thread + 1) * n_tasks // threads):
+    task = take(turns)
+    while task < n_tasks:
         _convolve_places(
             x, x_shape, P, bias, before, plan, U, u_step, V, v_step, M, m_step,
             task * plan.at_once, y, y_shape,
         )  # fmt: skip
+        task = take(turns)
 
 
 @kernel

@@ -27,6 +27,7 @@ from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
+from nn.kernels.turns import take
 from nn.kernels.winograd import (
     count_parts,
     count_places,
@@ -175,7 +176,7 @@ def _add_share(
 
 @kernel
 def _backward_weight(
-    thread, threads, x, x_shape, before, dy, dy_shape, plan, blocks, width, scratch, shares,
+    turns, x, x_shape, before, dy, dy_shape, plan, blocks, width, scratch, shares,
     dw_shape,
 ):  # fmt: skip
     O = dy_shape[4]
@@ -186,7 +187,9 @@ def _backward_weight(
     V = aligned(np.empty(scratch[0] * POINTS + ALIGNMENT, x.dtype))
     E = aligned(np.empty(scratch[1] * POINTS + ALIGNMENT, x.dtype))
     dU = aligned(np.empty(scratch[2] + ALIGNMENT, x.dtype))
-    for task in range(thread, n_shares * c_blocks * o_blocks, threads):
+    tasks = n_shares * c_blocks * o_blocks
+    task = take(turns)
+    while task < tasks:
         share = task // (c_blocks * o_blocks)
         c, o = task // o_blocks % c_blocks * c_task, task % o_blocks * o_task
         _add_share(
@@ -195,6 +198,7 @@ def _backward_weight(
             (c, min(chunks, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
             shares[share], dw_shape,
         )  # fmt: skip
+        task = take(turns)
 
 
 # ---- what is settled before it runs -----------------------------------------------------
