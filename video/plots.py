@@ -41,7 +41,7 @@ def learning_curves(history, path, labels=("training", "test"), chance=None):
         axis.set_ylabel(quantity)
         axis.grid(alpha=0.3)
         axis.legend()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def confusion_matrix(matrix, classes, path):
@@ -67,7 +67,7 @@ def confusion_matrix(matrix, classes, path):
     axis.set_xlabel("answer")
     axis.set_ylabel("truth")
     figure.colorbar(image, label="share of the row", shrink=0.8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def contact_sheet(frames, truths, answers, classes, path, confidences=None, columns=8, dpi=100):
@@ -89,7 +89,7 @@ def contact_sheet(frames, truths, answers, classes, path, confidences=None, colu
             answer += f" {100 * confidences[i]:.0f} %"
         caption = answer if right else f"{answer}\nis {classes[truths[i]]}"
         axis.set_title(caption, color=RIGHT if right else WRONG, fontsize=9)
-    return _save(figure, path, dpi)
+    return save(figure, path, dpi)
 
 
 def short(name, most=18):
@@ -97,7 +97,8 @@ def short(name, most=18):
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def _save(figure, path, dpi=100):
+def save(figure, path, dpi=100):
+    """Write a figure of matplotlib to `path`, whose folder is made if need be; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from video import models
 from video.synthetic import MotionWorld
-from video.tasks import ladder, ladder_report
+from video.tasks import ladder, ladder_looks, ladder_pictures, ladder_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--clips", "2", "--test-clips", "1", "--size", "16", "--workers", "1"]
-SMALL += ["--models", "FrameCNN", "--quick"]
+SMALL += ["--models", "FrameCNN", "--quick", "--drawn", "5"]
 
 
 def command(*arguments):
@@ -42,7 +43,9 @@ def test_it_prints_and_draws_one_table(finished):
     row, baseline = table.strip().splitlines()[2:]
     assert row.startswith("| FrameCNN") and "50.0 ± 0.0" in row
     assert baseline.startswith("| commonest class") and "8.3" in baseline
-    assert (folder / "ladder.png").read_bytes()[:4] == b"\x89PNG"
+    for picture in ("ladder.png", "three_ways.png"):
+        assert (folder / picture).read_bytes()[:4] == b"\x89PNG" and picture in process.stdout
+    assert not (folder / "attention.png").exists()  # nobody was trained who attends
     results = json.loads((folder / "ladder.json").read_text())
     assert [result["seed"] for result in results] == [0, 1]
     for result in results:
@@ -85,6 +88,79 @@ def test_ctrl_c_and_resume_end_where_an_uninterrupted_run_does(finished):
         weights = [np.load(d / f"FrameCNN-seed{seed}" / "model.npz") for d in (folder, other)]
         for name in weights[0].files:
             assert np.array_equal(weights[0][name], weights[1][name]), name
+
+
+def test_clips_are_drawn_with_the_seed_that_is_asked_for(finished):
+    settings = ladder.Settings.load(finished[1])
+    manifest = json.loads((Path(settings.data) / "manifest.json").read_text(encoding="utf-8"))
+    assert settings.drawn == manifest["settings"]["seed"] == 5
+
+
+@pytest.fixture(scope="module")
+def untrained(finished, tmp_path_factory):
+    """A run's folder as if networks that attend and recur had been trained for no step."""
+    names = ("CNNAttention", "CNNRNN", ladder.PLAIN_RECURRENCE)
+    data = ladder.Settings.load(finished[1]).data
+    settings = ladder.Settings(data, networks=names, seeds=(0,), size=(16, 16), frames=5)
+    directory = tmp_path_factory.mktemp("untrained")
+    _, test = ladder.open_folders(settings)
+    results = []
+    for name in names:
+        place = ladder.place_of(name, 0, directory)
+        place.mkdir()
+        model = ladder.build(name, 12, settings, rng=0)
+        models.save(model, place / "model.npz", test.classes, ladder.preprocessing(settings))
+        results.append({"network": name, "accuracy": 0.1})
+    return results, settings, directory, test
+
+
+def test_all_pictures_are_drawn_and_their_numbers_kept(untrained):
+    results, settings, directory, test = untrained
+    paths = ladder_pictures.draw_all(results, settings, directory)
+    names = ["three_ways.png", "attention.png", "degree.png", "gradients.png"]
+    assert [path.name for path in paths] == names
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
+    kept = json.loads((directory / "pictures.json").read_text())
+    assert np.allclose(np.sum(kept["attention"]["asked"], axis=-1), 1, atol=1e-4)
+    assert set(kept["gradients"]) == {
+        f"{c} {s}" for c in ("RNN", "LSTM") for s in ("fresh", "trained")
+    }
+    for way, order in (("filmed", [0, 1, 2, 3, 4]), ("backwards", [4, 3, 2, 1, 0])):
+        clips = ladder_looks.played(test, way, [3, 7])
+        assert np.array_equal(clips, np.stack([test[i][0][order] for i in (3, 7)]))
+    shuffled = ladder_looks.played(test, "shuffled", [3, 7])
+    assert np.array_equal(shuffled, ladder_looks.played(test, "shuffled", [3, 7]))
+    assert looks_of(untrained, "FrameCNN") is None
+
+
+def looks_of(run, name):
+    _, settings, directory, _ = run
+    return ladder_looks.trained(name, 0, settings, directory)
+
+
+def test_attention_that_is_looked_at(untrained):
+    *_, test = untrained
+    clips = ladder_looks.played(test, "filmed", [0, 5, 9])
+    model = looks_of(untrained, "CNNAttention")
+    asked, among = ladder_looks.attention(model, clips)
+    assert asked.shape == (3, 4, 5) and among.shape == (3, 4, 5, 5)
+    assert np.allclose(asked.sum(axis=-1), 1) and np.allclose(among.sum(axis=-1), 1)
+    a, p = ladder_looks.degrees(model, clips)
+    back, turned = ladder_looks.degrees(model, clips[:, ::-1])
+    assert np.allclose(a, back[:, ::-1], atol=1e-4) and np.ptp(a) > 1e-3
+    assert np.allclose(p, turned[:, ::-1, ::-1], atol=1e-4)
+    assert np.allclose(p.sum(axis=-1), 1)
+
+
+def test_gradients_reach_earlier_steps_through_the_state_alone(untrained):
+    *_, test = untrained
+    clips, labels = ladder_looks.played(test, "filmed", [0, 5, 9]), np.array([0, 1, 2])
+    model = looks_of(untrained, ladder.PLAIN_RECURRENCE)
+    norms = ladder_looks.gradients_by_step(model, clips, labels)
+    assert norms.shape == (5,) and norms.min() > 0
+    model.rnn.W.data[...] = 0  # no way from state to state
+    norms = ladder_looks.gradients_by_step(model, clips, labels)
+    assert norms[-1] > 0 and not norms[:-1].any()
 
 
 def test_scores_of_a_network_that_sees_time_and_of_one_that_does_not():

@@ -2,7 +2,7 @@
 
 The clips are those of `video.synthetic.MotionWorld`, whose classes come in pairs that only the
 direction of time tells apart. `examples/motion_ladder.py` is the command line, `ladder_report`
-makes the table.
+makes the table, `ladder_pictures` looks into the networks.
 """
 
 import json
@@ -21,8 +21,9 @@ from video.models.storage import MODELS
 PREPROCESSING = {"standardize": True}
 MIRRORED = {"left": "right", "anticlockwise": "clockwise"}  # what a mirror makes of a motion
 TOO_LARGE = ("ResNet3D",)  # for a table of many networks: 33 million weights; can be named
-LEARNING_RATE = 1e-3  # at its peak
-LEARNING_RATES = {}  # of networks that need another
+PLAIN_RECURRENCE = "CNNRNN:cell=rnn"
+LEARNING_RATE = 3e-3  # at its peak; norms behind the convolutions let it be that large
+LEARNING_RATES = {"FrameCNN": 1e-3, "CNNAttention": 2e-3, "VideoTransformer": 1e-3}
 
 
 @dataclass
@@ -30,11 +31,12 @@ class Settings:
     """What a run is made from: kept in `settings.json`, so that it can be resumed.
 
     networks: names of `video.models`, with options as `build` takes them. seeds: of weights and
-    order; the clips are the same. data: the folder of clips. seen: how many clips each network is
-    shown, repetitions counted.
+    order; the clips are the same. data: the folder of clips. drawn: the seed they were drawn with.
+    seen: how many clips each network is shown, repetitions counted.
     """
 
     data: str
+    drawn: int = 0
     networks: tuple = ()
     seeds: tuple = (0, 1, 2)
     seen: int = 9600
@@ -61,7 +63,9 @@ class Settings:
 
 def networks():
     """The names of all networks that stand on the ladder unless told otherwise."""
-    return tuple(name for name in MODELS if name not in TOO_LARGE)
+    names = [name for name in MODELS if name not in TOO_LARGE]
+    names.insert(names.index("CNNRNN"), PLAIN_RECURRENCE)  # one rung before its LSTM
+    return tuple(names)
 
 
 def build(name, num_classes, settings, rng=None):
@@ -82,17 +86,22 @@ def build(name, num_classes, settings, rng=None):
 # ---- one network, one seed --------------------------------------------------------------
 
 
+def place_of(name, seed, directory):
+    """The folder of one network and seed within the folder of a run."""
+    return Path(directory) / f"{name.replace(':', '-').replace('=', '-')}-seed{seed}"
+
+
 def run(name, seed, settings, directory):
     """Train network `name` with `seed` and judge it; the result as a dict of plain values.
 
     What was finished earlier in `directory` is read from there; what was broken off is gone on
     with, bit for bit. KeyboardInterrupt leaves a checkpoint.
     """
-    place = Path(directory) / f"{name.replace(':', '-')}-seed{seed}"
+    place = place_of(name, seed, directory)
     finished = place / "result.json"
     if finished.exists():
         return json.loads(finished.read_text())
-    train, test = open_folders(settings, cache=Path(settings.data).parent / "cache")
+    train, test = open_folders(settings)
     model = build(name, len(train.classes), settings, seed)
     vary = transforms.Compose(
         [
@@ -143,8 +152,10 @@ def run(name, seed, settings, directory):
     return result
 
 
-def open_folders(settings, cache):
-    """The training and the test clips, decoded into the cache, as two data sets of uint8 clips."""
+def open_folders(settings):
+    """The training and the test clips as two data sets of uint8 clips, decoded once: what is
+    decoded is kept in a folder `cache` beside theirs."""
+    cache = Path(settings.data).parent / "cache"
     options = {"frames": settings.frames, "size": settings.size, "cache": cache}
     train = video.VideoFolder(Path(settings.data) / "train", **options)
     test = video.VideoFolder(Path(settings.data) / "test", classes=train.classes, **options)
@@ -164,17 +175,10 @@ def mirrored(classes):
 def judge(trainer, test, settings):
     """How well the network names the test clips as filmed, and what it says of them played
     backwards and with their frames shuffled."""
-    enter = entering(PREPROCESSING)
-    ways = {
-        "filmed": enter,
-        "backwards": transforms.Compose([transforms.TimeReverse(p=1.0), enter]),
-        "shuffled": transforms.Compose([shuffle, enter]),
-    }
     logits = {}
-    for way, transform in ways.items():
-        loader = video.DataLoader(
-            test.replace(transform=transform), settings.batch_size, workers=settings.workers
-        )
+    for way in WAYS:
+        clips = test.replace(transform=transforms.Compose([WAYS[way], entering(PREPROCESSING)]))
+        loader = video.DataLoader(clips, settings.batch_size, workers=settings.workers)
         logits[way], labels = trainer.predict(loader, with_labels=True)
     return scores(logits, labels, partners(test.classes))
 
@@ -182,6 +186,19 @@ def judge(trainer, test, settings):
 def shuffle(clip, rng):
     """A transform: the frames of a clip (T, H, W, C) in random order."""
     return clip[rng.permutation(len(clip))]
+
+
+def as_filmed(clip, rng=None):
+    """A transform: the clip as it is."""
+    return clip
+
+
+# How a test clip is played. The order of shuffled frames depends on the number of the clip alone.
+WAYS = {
+    "filmed": as_filmed,
+    "backwards": transforms.TimeReverse(p=1.0),
+    "shuffled": shuffle,
+}
 
 
 def partners(classes):
