@@ -4,7 +4,9 @@
     python docs/figures/draw_all.py schedules norm_axes
 
 `main_job` runs the whole of examples/classify.py first, which takes about three minutes.
-`unet_masks` trains the two networks of chapter 17.
+`unet_masks` trains the two networks of chapter 17. Those of chapter 25 that show trained networks,
+`ladder_attention` and the like, take the latest run of examples/motion_ladder.py in runs/, and are
+left as they are if there is none.
 """
 
 import argparse

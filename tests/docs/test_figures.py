@@ -14,11 +14,15 @@ SCRIPTS = sorted(p for p in FIGURES.glob("[!_]*.py") if p.stem != "draw_all")
 SLOW = {
     "attention_lean",
     "gradient_check_errors",
+    "ladder_attention",
+    "ladder_degree",
+    "ladder_gradients",
+    "ladder_three_ways",
     "lstm_recall",
     "main_job",
     "signal_sizes",
     "unet_masks",
-}  # they train, time, decode clips, or check all layers: run by hand
+}  # they train or need a run, time, decode clips, or check all layers: run by hand
 LARGEST = 300_000  # bytes: a page should open at once
 
 
