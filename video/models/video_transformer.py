@@ -3,6 +3,7 @@
 import numpy as np
 
 import nn
+from nn.positional import sinusoids
 from video.models.base import VideoModel
 
 
@@ -82,12 +83,26 @@ class VideoTransformer(VideoModel):
         grid = tuple(-(-n // patch) for n in self.size)  # patches that are begun count
         self.embed = nn.Linear(patch * patch * C, D, rng=rng)
         self.positions = nn.PositionalEncoding(D, "space-time", (self.frames, *grid), rng=rng)
+        self.start_positions()
         self.blocks = nn.Sequential(*[DividedBlock(D, heads, rng) for _ in range(depth)])
         self.norm = nn.LayerNorm(D)
         self.pool = nn.GlobalAvgPool()
         self.classifier = nn.Linear(D, num_classes, rng=rng)
         # Small first logits: all classes start about equally likely, the loss at log K.
         self.classifier.weight.data *= 0.1
+
+    def start_positions(self):
+        """Let positions start as waves, of time, and half each of row and column.
+
+        They are learned from there. The usual start, vectors fifty times smaller than features,
+        leaves a clip all but a bag of frames, and on few clips training does not get beyond it.
+        """
+        D = self.channels[1]
+        time, space = self.positions.time_weight.data, self.positions.space_weight.data
+        T, (H, W) = len(time), space.shape[:2]
+        time[...] = sinusoids(T, D)
+        space[..., : D // 2] = sinusoids(H, D // 2)[:, None]
+        space[..., D // 2 :] = sinusoids(W, D - D // 2)
 
     def forward(self, x):
         self.expect_clips(x, fixed="HW")
