@@ -24,7 +24,7 @@ from video.tasks import ladder, ladder_pictures, ladder_report
 # The quick form may be looked at as often as one likes. The clips of the full one are drawn with
 # another seed, and are not for choosing anything: for that there is `--drawn 0`.
 QUICK = {"clips": 24, "test_clips": 8, "drawn": 0, "seen": 1440, "size": 32, "seeds": [0]}
-FULL = {"clips": 100, "test_clips": 40, "drawn": 1, "seen": 9600, "size": 48, "seeds": [0, 1, 2]}
+FULL = {"clips": 100, "test_clips": 40, "drawn": 1, "seen": 8400, "size": 48, "seeds": [0, 1, 2]}
 
 
 def whole(text, least=1):
@@ -70,7 +70,7 @@ def arguments():
         metavar="SEED",
         help="of the clips (1, which nothing was tuned on; for development take 0)",
     )
-    add("--seen", type=whole, help="clips each network is shown, repetitions counted (9600)")
+    add("--seen", type=whole, help="clips each network is shown, repetitions counted (8400)")
     add("--size", type=whole, metavar="PIXELS", help="height and width of the frames (48)")
     add("--workers", type=seed, default=2, help="threads that decode ahead (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: runs/ladder-TIME)")

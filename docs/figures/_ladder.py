@@ -9,6 +9,7 @@ Without a run named, the pictures take the latest in runs/, and are left alone i
 import json
 import runpy
 import sys
+import textwrap
 from pathlib import Path
 
 from video.tasks import ladder, ladder_report
@@ -37,8 +38,8 @@ def words(settings, results):
     minutes = sum(result["seconds"] for result in results) / 60
     short = settings.seen < ladder.Settings.seen or len(settings.seeds) < 3
     warning = (
-        "**From a short run, for the time being: the order of the rungs may be read from it, "
-        "their heights not.** "
+        "**From a short run, for the time being: it shows what the command prints, not how well "
+        "the networks can do.** "
         if short
         else ""
     )
@@ -48,9 +49,9 @@ def words(settings, results):
         f"({seeds}), and then named {results[0]['test_clips']} test clips; the clips were drawn "
         f"with seed {settings.drawn}. Accuracies in %, mean ± standard deviation over the seeds; "
         "minutes of training are for one seed, all together "
-        f"{minutes:.0f}.\n"
+        f"{minutes:.0f}."
     )
-    return f"{text}\n{ladder_report.table(results)}\n"
+    return f"{textwrap.fill(text, 100)}\n\n{ladder_report.table(results)}\n"
 
 
 def fill(page, text):

@@ -23,7 +23,7 @@ MIRRORED = {"left": "right", "anticlockwise": "clockwise"}  # what a mirror make
 TOO_LARGE = ("ResNet3D",)  # for a table of many networks: 33 million weights; can be named
 PLAIN_RECURRENCE = "CNNRNN:cell=rnn"
 LEARNING_RATE = 3e-3  # at its peak; norms behind the convolutions let it be that large
-LEARNING_RATES = {"FrameCNN": 1e-3, "CNNAttention": 2e-3, "VideoTransformer": 1e-3}
+LEARNING_RATES = {"FrameCNN": 1e-3, "CNNAttention": 2e-3, "VideoTransformer": 2e-3}
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Settings:
     drawn: int = 0
     networks: tuple = ()
     seeds: tuple = (0, 1, 2)
-    seen: int = 9600
+    seen: int = 8400
     size: tuple = (48, 48)
     frames: int = 16
     batch_size: int = 16
