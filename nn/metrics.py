@@ -26,9 +26,17 @@ __all__ = [
 
 
 def accuracy(outputs, labels):
-    """The share of rows whose largest output is the label's: outputs (..., K), labels (...)."""
+    """The share of rows whose largest output is the label's: outputs (..., K), labels (...).
+
+    Labels may be probabilities (..., K), as mixed clips have them: then a row counts with the
+    probability that its label gives to the answer. Of rows with a single one that is the same.
+    """
+    outputs, labels = np.asarray(outputs), np.asarray(labels)
+    answers = np.argmax(outputs, axis=-1)
+    if labels.dtype.kind == "f" and labels.shape == outputs.shape and labels.size:
+        return float(np.mean(np.take_along_axis(labels, answers[..., None], axis=-1)))
     labels = _labels_of(outputs, labels, "accuracy")
-    return float(np.mean(np.argmax(outputs, axis=-1) == labels))
+    return float(np.mean(answers == labels))
 
 
 def top_k_accuracy(outputs, labels, k=5):

@@ -2,7 +2,7 @@
 
 import nn
 from nn.arguments import whole_number
-from video.transforms import Compose, Normalize, Standardize, ToFloat
+from video.transforms import Compose, Differences, Normalize, Standardize, ToFloat
 
 
 class VideoModel(nn.Module):
@@ -15,9 +15,13 @@ class VideoModel(nn.Module):
     - classes: the name of each class, in the order of the logits;
     - preprocessing: how clips entered in training: {"mean": …, "std": …}, one number each or one
       per channel, for values between 0 and 1; or {"standardize": True}, each frame by its own.
+      {"differences": True} appends each frame's difference to the one before as channels.
+
+    any_length says whether clips of fewer frames than `frames` can be judged.
     """
 
     options = ()
+    any_length = True
     classes = None
     preprocessing = None
 
@@ -55,11 +59,16 @@ class VideoModel(nn.Module):
                 f"got {x.shape}"
             )
 
+    def swap_head(self, layer):
+        """Put `layer` where the last dense layer is, which makes the logits; returns that one."""
+        head, self.classifier = self.classifier, layer
+        return head
+
     def prepare(self, clip):
         """A clip as files give it, uint8 (T, H, W, C) → the input float32 (1, T, H, W, C).
 
-        As in training: scaled to 0..1, then `Normalize` or `Standardize` of `video.transforms`;
-        without `preprocessing` only scaled.
+        As in training: scaled to 0..1, then `Normalize` or `Standardize` of `video.transforms`,
+        then `Differences` if there were; without `preprocessing` only scaled.
         """
         if clip.ndim != 4:
             raise ValueError(
@@ -76,7 +85,12 @@ class VideoModel(nn.Module):
 
 def entering(preprocessing):
     """The transform from uint8 frames to the input of a network with this preprocessing."""
+    steps = [ToFloat()]
     if preprocessing.get("standardize"):
-        return Compose([ToFloat(), Standardize()])
-    scale = {"mean": 0.0, "std": 1.0, **preprocessing}
-    return Compose([ToFloat(), Normalize(scale["mean"], scale["std"])])
+        steps.append(Standardize())
+    else:
+        scale = {"mean": 0.0, "std": 1.0, **preprocessing}
+        steps.append(Normalize(scale["mean"], scale["std"]))
+    if preprocessing.get("differences"):
+        steps.append(Differences())
+    return Compose(steps)

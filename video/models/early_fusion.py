@@ -25,6 +25,8 @@ class EarlyFusionCNN(VideoModel):
     - channels: (input channels, then the widths of the convolutions).
     """
 
+    any_length = False
+
     def __init__(self, num_classes, size=(64, 64), frames=16, channels=(3, 32, 64, 128), rng=None):
         rng = np.random.default_rng(rng)
         self.settle(num_classes, size, frames, channels)

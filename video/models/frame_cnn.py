@@ -47,6 +47,10 @@ class FrameCNN(VideoModel):
         # Small first logits: all classes start about equally likely, the loss at log K.
         self.classifier[-1].weight.data *= 0.1
 
+    def swap_head(self, layer):
+        head, self.classifier.modules[-1] = self.classifier.modules[-1], layer
+        return head
+
     def forward(self, x):
         self.expect_clips(x, fixed="HW")
         N, T, H, W, C = x.shape

@@ -90,6 +90,10 @@ class ResNet3D(VideoModel):
         # Small first logits: all classes start about equally likely, the loss at log K.
         self.fc.weight.data *= 0.1
 
+    def swap_head(self, layer):
+        head, self.fc = self.fc, layer
+        return head
+
     def layers(self):
         """What a clip passes, in order."""
         stages = [getattr(self, f"layer{i}") for i in range(1, self.stages + 1)]

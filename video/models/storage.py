@@ -84,6 +84,22 @@ def load(path):
     return model.eval()
 
 
+def with_new_head(model, num_classes, rng=None):
+    """A network with the weights of `model` and a fresh last layer, for other classes.
+
+    All arrays whose shape does not depend on the classes are copied; the last dense layer starts
+    as in a new network.
+    """
+    arguments = {name: getattr(model, name) for name in (*ARGUMENTS, *model.options)}
+    new = type(model)(**{**arguments, "num_classes": num_classes}, rng=rng)
+    fresh = new.swap_head(nn.Sequential())  # no modules: the identity
+    head = model.swap_head(nn.Sequential())
+    new.load_state_dict(model.state_dict())
+    model.swap_head(head)
+    new.swap_head(fresh)
+    return new
+
+
 def _tuples(arguments):
     """JSON has no tuples: lists come back as what they were."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}

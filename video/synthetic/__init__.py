@@ -9,6 +9,7 @@ from video.synthetic.folders import write_folder
 from video.synthetic.motion import BACKWARDS, MOTIONS, Motion, reverse
 from video.synthetic.motion_set import PAIRS, MotionWorld
 from video.synthetic.scene import Clip, Object, Scene, render
+from video.synthetic.shape_motion import ShapeMotionWorld
 from video.synthetic.shapes import SHAPES
 from video.synthetic.textures import COLOURS, SEEN, UNSEEN, Texture
 from video.synthetic.world import World, draw
@@ -26,6 +27,7 @@ __all__ = [
     "PAIRS",
     "Object",
     "Scene",
+    "ShapeMotionWorld",
     "Texture",
     "World",
     "draw",

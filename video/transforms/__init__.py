@@ -25,20 +25,23 @@ from video.transforms.space import (
     RandomCrop,
     RandomErasing,
     RandomHorizontalFlip,
+    RandomResizedCrop,
     Resize,
 )
-from video.transforms.timing import TemporalJitter, TimeReverse
+from video.transforms.timing import Differences, TemporalJitter, TimeReverse
 
 __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
     "CutMix",
+    "Differences",
     "MixUp",
     "Normalize",
     "RandomCrop",
     "RandomErasing",
     "RandomHorizontalFlip",
+    "RandomResizedCrop",
     "Resize",
     "Standardize",
     "TemporalJitter",

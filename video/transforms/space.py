@@ -97,6 +97,43 @@ class CenterCrop(_Crop):
         return rows // 2, columns // 2
 
 
+class RandomResizedCrop(Transform):
+    """Cuts out a part of random size at a random place and scales it to `size`.
+
+    So a thing is seen nearer or further away, elsewhere in the picture, a little wider or narrower.
+
+    area: (least, most), share of the picture that is kept. aspect: (least, most), the factor by
+        which the kept part is wider for its height than the picture, drawn evenly in its
+        logarithm. Both are met up to whole pixels and what fits into the picture.
+    """
+
+    random = True
+
+    def __init__(self, size, area=(0.6, 1.0), aspect=(0.8, 1.25)):
+        self.size, self.area, self.aspect = _size(size), tuple(area), tuple(aspect)
+        if not 0 < area[0] <= area[1] <= 1 or not 0 < aspect[0] <= aspect[1]:
+            raise ValueError(
+                "RandomResizedCrop: expected 0 < area <= 1 and aspect > 0 as (least, most), got "
+                f"area={area}, aspect={aspect}"
+            )
+
+    def draw(self, rng, shape):
+        """(rows, columns) of the part that is kept, as slices."""
+        H, W = shape[-3:-1]
+        share = rng.uniform(*self.area)
+        aspect = np.exp(rng.uniform(*np.log(self.aspect)))
+        height = int(np.clip(np.rint(H * np.sqrt(share / aspect)), 1, H))
+        width = int(np.clip(np.rint(W * np.sqrt(share * aspect)), 1, W))
+        top, left = rng.integers(H - height + 1), rng.integers(W - width + 1)
+        return slice(top, top + height), slice(left, left + width)
+
+    def on_clip(self, clip, window):
+        return Resize(self.size)(clip[(..., *window, slice(None))])
+
+    def on_mask(self, mask, window):
+        return Resize(self.size).on_mask(mask[(..., *window)], None)
+
+
 class RandomHorizontalFlip(Mirror):
     """Exchanges left and right of the whole clip with probability p.
 

@@ -29,6 +29,22 @@ class TimeReverse(Mirror):
         return mask[::-1] if turned else mask
 
 
+class Differences(Transform):
+    """Appends to each frame its difference to the one before, as further channels.
+
+    (T, H, W, C) -> (T, H, W, 2C): channels C.. of frame t hold x_t - x_(t-1), zero in the first
+    frame. Where the camera stands still that is zero but for what moves, in any room and any
+    light: a network need not find out by itself that motion is where frames differ. For floats;
+    put it last, behind `Normalize` or `Standardize`.
+    """
+
+    def on_clip(self, clip, drawn):
+        _check_clip(self, clip.shape)
+        if clip.dtype.kind != "f":
+            raise ValueError(f"Differences: expected floats, got {clip.dtype}; put ToFloat before")
+        return np.concatenate([clip, np.diff(clip, axis=0, prepend=clip[:1])], axis=-1)
+
+
 class TemporalJitter(Transform):
     """Shows a clip of T frames a little faster or slower, earlier or later, unevenly.
 

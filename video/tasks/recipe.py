@@ -1,0 +1,267 @@
+"""How a network is trained to name clips: settings, augmentation, loaders, optimiser.
+
+What helps where clips are few and every network starts from nothing, from first principles:
+
+- Take away what does not matter: each frame is standardised, so that how bright a recording is
+  tells nothing.
+- Show every clip in many ways that keep its class: cropped, mirrored, in other light, partly
+  covered, a little earlier, faster or slower (`variations`), and mixed with others (`MixUp`).
+- Keep the network from being sure: smoothed labels, weight decay, few weights.
+- Ask several times: the answer is the mean over views of the clip (`views`).
+
+How frames and clips meet: `FrameCNN` judges single frames, so in training each visit to a clip
+gives it one frame at a random time. All other networks see `frames` frames in their order.
+"""
+
+import json
+import re
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+import nn
+import video
+from video import sampling, transforms
+from video.models.base import entering
+
+MODEL, BASELINE = "Conv3dNet", "FrameCNN"
+VISITS = 3600  # to clips in training, unless told otherwise: about a minute on two cores
+FRAME_VISITS = 7680  # of a network that sees one frame at each visit
+BATCH, FRAME_BATCH = 16, 32
+WEIGHT_DECAY = 0.05
+GLIMPSES = 40  # test clips that the learning curves look at
+
+
+@dataclass
+class Settings:
+    """What a run is made from: kept in `settings.json`, so that it can be resumed or repeated.
+
+    model: a network's name, with options as `ladder.build` takes them. epochs: how often each
+    training clip is visited; batch_size: clips in a step; None for the recipe's own (`settled`).
+
+    Augmentation: crop, the least share of the picture's area that is seen; colour, how far
+    brightness and contrast go; erase, the chance of a covered rectangle; jitter, the largest
+    share of a clip's time that is cut away; mixup, the alpha of `MixUp`; flip, whether clips are
+    mirrored, and swap, pairs of classes that change places then, beside those found by name.
+    smoothing: of the labels. views: times at which each test clip is looked at.
+
+    weights: a model.npz to start from; freeze: train its last layer only. input: how frames
+    enter, as in `VideoModel.preprocessing`; None for the recipe's way.
+    """
+
+    data: str
+    model: str = MODEL
+    baseline: bool = True
+    group: str | None = None
+    folds: int | None = None
+    recipe: str = "default"
+    epochs: int | None = None
+    frames: int = 16
+    size: tuple = (64, 64)
+    batch_size: int | None = None
+    lr: float = 1e-3
+    crop: float = 0.6
+    colour: float = 0.5
+    erase: float = 0.25
+    jitter: float = 0.2
+    mixup: float = 0.2
+    smoothing: float = 0.1
+    flip: bool = True
+    swap: dict = field(default_factory=dict)
+    views: int = 2
+    weights: str | None = None
+    freeze: bool = False
+    input: dict | None = None
+    seed: int = 0
+    workers: int = 2
+    skip_bad: bool = False
+
+    @property
+    def sees_single_frames(self):
+        return self.model.partition(":")[0] == "FrameCNN"
+
+    def settled(self, clips):
+        """A copy with all decided that was left open, for so many clips to train on."""
+        single = self.sees_single_frames
+        epochs = 10 if self.recipe == "article" else (FRAME_VISITS if single else VISITS) / clips
+        return replace(
+            self,
+            epochs=self.epochs or max(1, round(epochs)),
+            batch_size=self.batch_size or (FRAME_BATCH if single else BATCH),
+        )
+
+    def for_baseline(self):
+        """The same for the network of single frames that the other is compared with."""
+        return replace(self, model=BASELINE, weights=None, freeze=False, input=None)
+
+    def save(self, directory):
+        path = Path(directory) / "settings.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, directory):
+        path = Path(directory) / "settings.json"
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file, so there is nothing to resume")
+        try:
+            values = json.loads(path.read_text())
+            return cls(**{**values, "size": tuple(values["size"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no settings of a run ({error})") from error
+
+
+def preprocessing(settings):
+    """What turns uint8 frames into the network's input, in training and in use alike.
+
+    The article only scales them to 0..1; by default each frame is standardised as well.
+    """
+    scaling = settings.input
+    if scaling is None:
+        article = settings.recipe == "article"
+        scaling = {"mean": 0.0, "std": 1.0} if article else {"standardize": True}
+    return {**scaling, "size": settings.size, "frames": settings.frames}
+
+
+# ---- mirrored classes -------------------------------------------------------------------
+
+_SIDES = r"left|right|(?:anti|counter)[-_ ]?clockwise|clockwise"
+
+
+def mirrored_classes(classes, swap=None):
+    """{name: name it has in a mirror}; None if clips must not be mirrored.
+
+    A name that holds "left" is paired with the one that holds "right" in its place; so are
+    clockwise and anticlockwise (or counterclockwise). swap: pairs that are known to be right. A
+    name that speaks of a side and has no partner allows no mirrors at all: they would be given a
+    wrong label.
+    """
+    known = dict(swap or {})
+    strangers = sorted(({*known, *known.values()}) - set(classes))
+    if strangers:
+        raise ValueError(
+            f"--flip-swap: {', '.join(strangers)}: no such class; there are {', '.join(classes)}"
+        )
+    pairs = {new: old for old, new in known.items()} | known
+    alone = []
+    for name in classes:
+        if name in pairs or not re.search(_SIDES, name, re.IGNORECASE):
+            continue
+        partners = [other for other in _in_mirror(name) if other in classes]
+        if partners:
+            pairs[name] = partners[0]
+        else:
+            alone.append(name)
+    if alone:
+        warnings.warn(
+            f"clips are not mirrored, since {', '.join(alone)} would then need another name; "
+            f"--flip-swap {alone[0]}={alone[0]} says that the name may stay",
+            stacklevel=2,
+        )
+        return None
+    return pairs
+
+
+def _in_mirror(name):
+    """The names that `name` may have in a mirror."""
+
+    def turned(match, prefix):
+        word = match.group()
+        new = {"left": "right", "right": "left", "clockwise": f"{prefix}clockwise"}.get(
+            word.lower(), "clockwise"
+        )
+        if word.isupper():
+            return new.upper()
+        return new.capitalize() if word[0].isupper() else new
+
+    prefixes = ("anti", "counter", "anti-", "counter-", "anti_", "counter_")
+    return [re.sub(_SIDES, lambda m, p=p: turned(m, p), name, flags=re.I) for p in prefixes]
+
+
+def mirrors(classes, settings):
+    """`mirrored_classes` as the settings want it; None for no mirrors."""
+    return mirrored_classes(classes, settings.swap) if settings.flip else None
+
+
+# ---- what the network is shown ----------------------------------------------------------
+
+
+def variations(settings, swap):
+    """The transforms of training clips (floats in 0..1) that keep their class."""
+    steps = []
+    if swap is not None:
+        steps.append(transforms.RandomHorizontalFlip(0.5, swap=swap))
+    if settings.crop < 1:
+        steps.append(transforms.RandomResizedCrop(settings.size, area=(settings.crop, 1.0)))
+    if settings.colour:
+        v = settings.colour
+        steps.append(transforms.ColorJitter(v, v, saturation=v, hue=0.2 * v))
+    if settings.erase:
+        steps.append(transforms.RandomErasing(settings.erase))
+    return steps
+
+
+def training_loader(train, settings, swap):
+    """Batches to train on; `settings` settled, `swap` from `mirrors`."""
+    enter = entering(preprocessing(settings))
+    shown = {"sampling": "random", "transform": enter}
+    mix = None
+    if settings.recipe != "article":
+        if settings.jitter and not settings.sees_single_frames:
+            shown["sampling"] = sampling.Window(settings.jitter)
+        steps = [transforms.ToFloat(), *variations(settings, swap), enter]
+        shown["transform"] = transforms.Compose(steps)
+        if settings.mixup:
+            mix = transforms.MixUp(len(train.classes), settings.mixup)
+    if settings.sees_single_frames:
+        shown["frames"] = 1
+    return video.DataLoader(
+        train.replace(**shown),
+        settings.batch_size,
+        shuffle=True,
+        workers=settings.workers,
+        batch_transform=mix,
+        seed=settings.seed,
+    )
+
+
+def glimpse_loader(test, settings):
+    """A quick look at the test clips for the learning curves; no choice is made by it."""
+    shown = {"transform": entering(preprocessing(settings))}
+    if settings.sees_single_frames:
+        shown["frames"] = min(4, settings.frames)
+    else:
+        test = test.subset(np.unique(np.linspace(0, len(test) - 1, GLIMPSES).astype(int)))
+    return video.DataLoader(test.replace(**shown), settings.batch_size, workers=settings.workers)
+
+
+def views(settings, swap):
+    """How each test clip is looked at: (sampling, mirrored) for each view.
+
+    At `settings.views` offsets in time, and mirrored too where clips may be.
+    """
+    n = settings.views
+    offsets = [sampling.Offset((2 * v + 1) / (2 * n)) for v in range(n)]
+    sides = (False,) if swap is None or settings.recipe == "article" else (False, True)
+    return [(offset, mirrored) for offset in offsets for mirrored in sides]
+
+
+def new_trainer(model, parameters, steps, settings, directory):
+    """The trainer of a recipe: "default" is AdamW under one cycle, "article" plain SGD (§4).
+
+    parameters: those that are to learn. steps: of the whole training.
+    """
+    if settings.recipe == "article":
+        optimizer = nn.optim.SGD(parameters, lr=settings.lr, momentum=0.9)
+        options = {}
+        smoothing = 0.0
+    else:
+        optimizer = nn.optim.AdamW(parameters, lr=settings.lr, weight_decay=WEIGHT_DECAY)
+        schedule = nn.optim.OneCycleLR(optimizer, settings.lr, total_steps=steps)
+        options = {"schedule": schedule, "clip": 1.0}
+        smoothing = settings.smoothing
+    loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    metrics = {"accuracy": nn.metrics.accuracy}
+    return nn.Trainer(model, loss, optimizer, metrics=metrics, directory=directory, **options)
