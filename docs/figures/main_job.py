@@ -13,6 +13,7 @@ import video
 from nn.activation import softmax
 from video import plots
 from video.tasks import classification
+from video.tasks.classification_report import spread
 
 HERE = Path(__file__).resolve().parent
 
@@ -21,7 +22,7 @@ def draw(run):
     """Two rows of clips from the test folder of a finished run, two of each class."""
     model = video.models.load(run / "model.npz")
     _, test = classification.open_folders(classification.Settings.load(run))
-    chosen = classification.spread(len(test), 16)
+    chosen = spread(len(test), 16)
     frames, answers, truths, confidences = [], [], [], []
     for i in chosen:
         path, label = test.samples[i]

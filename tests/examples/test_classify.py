@@ -14,7 +14,8 @@ import pytest
 import video
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--epochs", "3", "--size", "16", "--frames", "4", "--batch-size", "4", "--workers", "1"]
+SMALL = ["--epochs", "4", "--size", "16", "--frames", "4", "--batch-size", "4", "--workers", "1"]
+SMALL += ["--mixup", "0", "--colour", "0.2", "--lr", "0.005"]
 
 
 def run(script, *arguments, cwd):
@@ -62,21 +63,23 @@ def finished(clips, tmp_path_factory):
 
 def test_it_ends_with_accuracy_beside_the_commonest_class(finished):
     process, folder = finished
-    *_, baseline, accuracy = process.stdout.strip().splitlines()
+    *_, frames, commonest, accuracy = process.stdout.strip().splitlines()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (
-        baseline
+        commonest
         == f"Always answering the commonest class: {100 * metrics['commonest_class']:.0f} %"
     )
     assert accuracy == f"Accuracy: {100 * metrics['accuracy']:.0f} %"
+    assert frames == f"FrameCNN, single frames: {100 * metrics['baseline']['accuracy']:.0f} %"
     assert metrics["accuracy"] == 1.0  # red and blue: anything less is a broken pipeline
+    assert metrics["baseline"]["accuracy"] == 1.0 and metrics["baseline"]["model"] == "FrameCNN"
     assert metrics["commonest_class"] == 0.5
-    assert len(metrics["history"]) == 3
+    assert len(metrics["history"]) == len(metrics["baseline"]["history"]) == 4
 
 
 def test_it_leaves_pictures_weights_and_an_annotated_video(finished):
     _, folder = finished
-    for name in ("curves.png", "confusion.png", "contact_sheet.png"):
+    for name in ("curves.png", "confusion.png", "contact_sheet.png", "confusion_baseline.png"):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
     assert video.probe(folder / "predictions.mp4").frames > 12
     model = video.models.load(folder / "model.npz")
@@ -100,27 +103,82 @@ def test_predict_names_the_class_of_any_video(finished, clips):
     assert "red" in likeliest and "%" in likeliest
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGINT to one process is POSIX")
-def test_stopped_by_ctrl_c_and_resumed_it_is_the_same_run(finished, clips, tmp_path):
-    _, whole = finished
+def interrupted(arguments, cwd, when, count=1):
+    """Run classify.py, press Ctrl-C at the `count`-th line that holds `when`; what it printed."""
     process = subprocess.Popen(
-        [sys.executable, ROOT / "examples" / "classify.py", "--data", clips, "--group", r"^\d+",
-         "--out", tmp_path / "stopped", *SMALL],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+        [sys.executable, ROOT / "examples" / "classify.py", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    )
     for line in process.stdout:
-        if "epoch 1/3" in line:
+        count -= when in line
+        if count == 0:
             process.send_signal(signal.SIGINT)
             break
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "--resume" in rest
-    again = run("classify.py", "--out", tmp_path / "stopped", "--resume", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    with np.load(whole / "model.npz") as one, np.load(tmp_path / "stopped" / "model.npz") as two:
+    return rest
+
+
+def same_weights(one, two):
+    with np.load(one) as one, np.load(two) as two:
         assert one.files == two.files
-        assert all(np.array_equal(one[name], two[name]) for name in one.files)
+        return all(np.array_equal(one[name], two[name]) for name in one.files)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT to one process is POSIX")
+@pytest.mark.parametrize("network", [1, 2])
+def test_stopped_by_ctrl_c_and_resumed_it_is_the_same_run(finished, clips, tmp_path, network):
+    _, whole = finished
+    stopped = tmp_path / "stopped"
+    arguments = ["--data", clips, "--group", r"^\d+", "--out", stopped, *SMALL]
+    interrupted(arguments, tmp_path, "epoch 1/4", count=network)
+    again = run("classify.py", "--out", stopped, "--resume", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert same_weights(whole / "model.npz", stopped / "model.npz")
+    assert same_weights(whole / "baseline" / "model.npz", stopped / "baseline" / "model.npz")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT to one process is POSIX")
+def test_folds_are_reported_together_and_finished_ones_kept(clips, tmp_path):
+    out = tmp_path / "folds"
+    arguments = ["--data", clips, "--group", r"^\d+", "--folds", "2", "--out", out, *SMALL]
+    interrupted([*arguments, "--model", "FrameCNN"], tmp_path, "fold 1: ")
+    kept = out / "fold-1" / "result.json"
+    before = kept.stat().st_mtime_ns
+    again = run("classify.py", "--resume", out, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert kept.stat().st_mtime_ns == before
+    *_, pooled, commonest, accuracy = again.stdout.strip().splitlines()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert pooled == f"FrameCNN, pooled over all clips: {100 * metrics['pooled']:.1f} %"
+    assert "50.0 %" in commonest
+    assert accuracy.startswith(f"Accuracy: {100 * metrics['mean']:.1f} ± {100 * metrics['sd']:.1f}")
+    assert sum(len(fold["clips"]) for fold in metrics["folds"]) == 16
+    assert not (out / "fold-2" / "last.npz").exists() and (out / "fold-2" / "model.npz").exists()
+
+
+def test_fine_tuning_the_head_keeps_the_rest(finished, clips, tmp_path):
+    _, folder = finished
+    data = tmp_path / "data"
+    for old, new in (("red", "warm"), ("blue", "cold")):
+        shutil.copytree(clips / old, data / new)
+    process = run(
+        "classify.py", "--data", data, "--group", r"^\d+", "--out", tmp_path / "tuned",
+        "--weights", folder / "model.npz", "--freeze", "--epochs", "2", "--no-baseline",
+        "--workers", "1", cwd=tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "knows blue, red; its last layer starts anew for cold, warm" in process.stdout
+    with np.load(folder / "model.npz") as one, np.load(tmp_path / "tuned" / "model.npz") as two:
+        differ = {name for name in one.files if not np.array_equal(one[name], two[name])}
+    assert differ == {"backreel.json", "classifier.weight", "classifier.bias"}
+    model = video.models.load(tmp_path / "tuned" / "model.npz")
+    assert model.classes == ["cold", "warm"] and model.size == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +187,7 @@ def test_stopped_by_ctrl_c_and_resumed_it_is_the_same_run(finished, clips, tmp_p
         (["--data", "nowhere"], "nowhere"),
         (["--data", "empty"], "empty: expected one folder per class"),
         (["--data", "half"], "half: train and test belong together"),
+        (["--weights", "nowhere.npz"], "nowhere.npz: there is no such weight file"),
         (["--resume", "nowhere"], "nothing to resume"),
         (["--resume"], "nothing to resume here"),
     ],
@@ -145,7 +204,17 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--epochs", "0"], ["--lr", "nan"], ["--size", "3"], ["--resume", "x", "--epochs", "3"]],
+    [
+        ["--epochs", "0"],
+        ["--lr", "nan"],
+        ["--size", "3"],
+        ["--resume", "x", "--epochs", "3"],
+        ["--model", "NoNet"],
+        ["--folds", "3", "--data", "x"],
+        ["--freeze"],
+        ["--weights", "x.npz", "--size", "32"],
+        ["--flip-swap", "left"],
+    ],
 )
 def test_impossible_options_are_refused(tmp_path, arguments):
     process = run("classify.py", *arguments, cwd=tmp_path)
@@ -167,6 +236,7 @@ def test_bad_clips_are_named_before_training_or_left_out(clips, tmp_path):
     for name in ("red", "blue"):
         (data / name / "0_broken.mp4").write_text("no video")
     common = ["--data", data, "--out", tmp_path / "run", *SMALL[2:], "--epochs", "1"]
+    common += ["--model", "FrameCNN"]
     process = run("classify.py", *common, cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.count("0_broken.mp4") >= 2 and "--skip-bad" in process.stderr

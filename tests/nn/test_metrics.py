@@ -29,6 +29,12 @@ def test_accuracy_counts_the_largest_output():
     assert type(accuracy(outputs, [1, 0, 2, 0])) is float
 
 
+def test_accuracy_on_soft_labels_is_the_share_given_to_the_answer():
+    outputs = np.array([[0.1, 0.7, 0.2], [2.0, -1.0, 1.0]])
+    assert accuracy(outputs, np.array([[0.2, 0.7, 0.1], [0.5, 0.0, 0.5]])) == pytest.approx(0.6)
+    assert accuracy(outputs, np.eye(3)[[1, 2]]) == accuracy(outputs, [1, 2]) == 0.5
+
+
 def test_accuracy_over_any_leading_axes():
     """Two clips of three frames: four of the six frames are right."""
     outputs = np.eye(2)[np.array([[0, 1, 1], [1, 0, 0]])]

@@ -236,3 +236,44 @@ def test_a_trainer_learns_from_mixed_batches(mix):
     trainer.fit(loader, plain, epochs=30, monitor="val_loss", quiet=True)
     assert trainer.evaluate(plain)["accuracy"] == 1.0
     assert "train_accuracy" not in trainer.history[0]  # soft labels have no right answer
+
+
+# ---- parts of the picture, scaled up; differences ---------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 10**6))
+def test_resized_crop_shows_the_window_it_drew_in_clip_and_mask(H, W, seed):
+    rng = np.random.default_rng(seed)
+    clip, mask = clip_of(rng, T=2, H=H, W=W), rng.integers(0, 9, (2, H, W))
+    crop = tf.RandomResizedCrop((7, 5), area=(0.3, 0.8))
+    rows, columns = crop.draw(np.random.default_rng(seed), clip.shape)
+    y, moved = crop(clip, np.random.default_rng(seed), mask=mask)
+    assert np.array_equal(y, tf.Resize((7, 5))(clip[:, rows, columns]))
+    assert y.dtype == np.uint8 and moved.shape == (2, 7, 5)
+    assert set(np.unique(moved)) <= set(np.unique(mask[:, rows, columns]))
+
+
+def test_resized_crop_has_the_area_and_the_aspect_asked_for():
+    crop = tf.RandomResizedCrop((8, 8), area=(0.5, 0.7), aspect=(0.9, 1.2))
+    for seed in range(50):
+        rows, columns = crop.draw(np.random.default_rng(seed), (4, 100, 80, 3))
+        height, width = (rows.stop - rows.start) / 100, (columns.stop - columns.start) / 80
+        assert 0.48 < height * width < 0.72 and 0.88 < width / height < 1.23
+        assert 0 <= rows.start and rows.stop <= 100 and columns.stop <= 80
+    whole = tf.RandomResizedCrop((100, 80), area=(1.0, 1.0), aspect=(1.0, 1.0))
+    clip = clip_of(np.random.default_rng(0), H=100, W=80)
+    assert np.array_equal(whole(clip, np.random.default_rng(1)), clip)
+    for wrong in ({"area": (0.0, 1.0)}, {"area": (0.9, 0.5)}, {"aspect": (2.0, 1.0)}):
+        with pytest.raises(ValueError, match="RandomResizedCrop"):
+            tf.RandomResizedCrop(8, **wrong)
+
+
+def test_differences_are_appended_and_begin_with_zero():
+    clip = np.random.default_rng(0).standard_normal((5, 3, 4, 2)).astype(np.float32)
+    y = tf.Differences()(clip)
+    assert y.shape == (5, 3, 4, 4) and y.dtype == np.float32
+    assert np.array_equal(y[..., :2], clip) and not y[0, ..., 2:].any()
+    assert np.array_equal(y[1:, ..., 2:], clip[1:] - clip[:-1])
+    with pytest.raises(ValueError, match="floats"):
+        tf.Differences()(clip_of(np.random.default_rng(0)))

@@ -8,7 +8,16 @@ import pytest
 
 import video
 from video.sampling import uniform
-from video.synthetic import PAIRS, SEEN, UNSEEN, MotionWorld, World, render, write_folder
+from video.synthetic import (
+    PAIRS,
+    SEEN,
+    UNSEEN,
+    MotionWorld,
+    ShapeMotionWorld,
+    World,
+    render,
+    write_folder,
+)
 from video.synthetic.motion import path_length, pose, reverse
 
 TINY = MotionWorld(size=(32, 32), frames=(7, 9))
@@ -143,3 +152,32 @@ def test_other_worlds_are_stored_as_before():
     assert not getattr(World(), "intra_only", False)
     with pytest.raises(ValueError, match="pairs"):
         MotionWorld(pairs=(("left", "right"),))
+
+
+# ---- shapes and motions -----------------------------------------------------------------
+
+
+def test_a_class_is_a_shape_and_a_motion():
+    world = ShapeMotionWorld(pairs=(("right", "left"), ("growing", "shrinking")))
+    assert len(world.classes) == len(set(world.classes)) == 16
+    for index in range(35):
+        scene = world.scene(5, index)
+        assert scene.class_name == world.classes[index % 16]
+        (thing,) = scene.objects
+        assert scene.class_name.startswith(thing.shape + "_")
+        partner = world.scene(5, index ^ 1)  # the same scene in the other direction
+        assert world.partners[scene.class_name] == partner.class_name
+        assert np.array_equal(render(scene).frames, render(partner).frames[::-1])
+
+
+def test_what_says_no_shape_is_refused():
+    for wrong in ({"pairs": (("meeting", "parting"),)}, {"shapes": ("egg",)}, {"shapes": ()}):
+        with pytest.raises(ValueError, match="ShapeMotionWorld"):
+            ShapeMotionWorld(**wrong)
+
+
+def test_their_files_tell_no_direction(tmp_path):
+    world = ShapeMotionWorld(shapes=("star",), size=(32, 32), frames=(7,))
+    root = write_folder(tmp_path / "clips", train=1, test=1, world=world, progress=False)
+    forth, back = (video.read(next((root / "train" / name).iterdir())) for name in world.classes)
+    assert np.array_equal(forth, back[::-1])

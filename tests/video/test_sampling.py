@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video.sampling import SAMPLINGS, generator, sampler
+from video.sampling import SAMPLINGS, Offset, Window, generator, sampler
 
 lengths = st.integers(1, 400)
 counts = st.integers(1, 40)
@@ -83,3 +83,46 @@ def test_a_sampling_may_be_a_function_and_an_unknown_name_is_refused():
     assert sampler(first) is first
     with pytest.raises(ValueError, match="uniform, random, dense, not 'evenly'"):
         sampler("evenly")
+
+
+@settings(deadline=None)
+@given(lengths, counts, st.integers(0, 7))
+def test_offset_looks_at_a_share_of_each_part(T, n, eighths):
+    got = Offset(eighths / 8)(T, n)
+    if T >= n:
+        expected = [floor((k + Fraction(eighths, 8)) * T / n) for k in range(n)]
+        # In floats a place just below a whole number may be rounded up to it.
+        assert all(g in (e, e + 1) for g, e in zip(got, expected, strict=True))
+        assert got[-1] < T
+    else:
+        assert got.tolist() == [min(k, T - 1) for k in range(n)]
+    for u in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="Offset"):
+            Offset(u)
+
+
+def test_offset_of_one_half_is_uniform():
+    for T in range(1, 60):
+        for n in (1, 3, 8, 16):
+            assert np.array_equal(Offset(0.5)(T, n), SAMPLINGS["uniform"](T, n))
+
+
+@settings(deadline=None)
+@given(lengths, counts, st.integers(0, 2**32))
+def test_window_is_in_order_and_lasts_as_long_as_asked(T, n, seed):
+    got = Window(0.5)(T, n, np.random.default_rng(seed))
+    assert len(got) == n and got.min() >= 0 and got.max() < T
+    assert (np.diff(got) >= 0).all()
+    if T >= n:
+        assert got[-1] - got[0] >= (T / 2 - 1) * (n - 2) / n - 1
+    else:
+        assert got.tolist() == [min(k, T - 1) for k in range(n)]
+
+
+def test_windows_reach_both_ends_and_have_many_lengths():
+    shown = [Window(0.4)(100, 20, np.random.default_rng(seed)) for seed in range(200)]
+    starts, lengths = [x[0] for x in shown], [x[-1] - x[0] for x in shown]
+    assert min(starts) < 3 and max(x[-1] for x in shown) > 96
+    assert max(starts) > 20 and min(lengths) < 64 and max(lengths) > 90
+    with pytest.raises(ValueError, match="Window"):
+        Window(1.0)

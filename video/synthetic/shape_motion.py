@@ -21,8 +21,8 @@ class ShapeMotionWorld(MotionWorld):
     """
 
     pairs: tuple[tuple[str, str], ...] = (("right", "left"),)
-    size: tuple[int, int] = (96, 96)
-    diameter: tuple[float, float] = (0.36, 0.48)
+    size: tuple[int, int] = (96, 128)
+    diameter: tuple[float, float] = (0.5, 0.62)
     shapes: tuple[str, ...] = ("circle", "star", "cross", "heart")
 
     def __post_init__(self):
