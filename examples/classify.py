@@ -322,7 +322,7 @@ def train_and_test(settings, directory, cache):
         f"{len(train)} training and {len(test)} test clips of {len(train.classes)} classes: "
         f"{', '.join(train.classes)}"
     )
-    recipe.mirrors(train.classes, settings)  # a wrong --flip-swap is told before anything is kept
+    classification.rehearse(settings, train.classes)
     settings.save(directory)  # not before: what cannot start leaves nothing behind
     print("val is a quick look at few frames or clips of the test set; nothing is chosen by it.")
     outcome = classification.run(train, test, settings, directory)
@@ -345,7 +345,7 @@ def cross_validate(settings, directory, cache):
     divided = folds.open_folds(settings, cache)
     classes = divided[0][0].classes
     print(f"{sum(len(test) for _, test in divided)} clips of {', '.join(classes)}")
-    recipe.mirrors(classes, settings)
+    classification.rehearse(settings, classes)
     settings.save(directory)
     results = folds.cross_validate(divided, settings, directory)
     metrics = folds.report(directory, results, classes, settings)
@@ -360,6 +360,7 @@ def cross_validate(settings, directory, cache):
 
 if __name__ == "__main__":
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    warnings.filterwarnings("once", message="clips are not mirrored")
     try:
         main(arguments())
     except KeyboardInterrupt:

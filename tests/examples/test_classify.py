@@ -222,6 +222,17 @@ def test_impossible_options_are_refused(tmp_path, arguments):
     assert "error: " in process.stderr and "Traceback" not in process.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["--model", "CNNRNN:cell=egg"], "egg"), (["--flip-swap", "red=green"], "green: no such")],
+)
+def test_what_does_not_fit_the_clips_leaves_nothing_behind(clips, tmp_path, arguments, message):
+    out = tmp_path / "run"
+    process = run("classify.py", "--data", clips, "--out", out, *arguments, *SMALL, cwd=tmp_path)
+    assert process.returncode == 1 and message in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1 and not out.exists()
+
+
 def test_a_finished_run_is_not_written_over(finished, clips):
     _, folder = finished
     before = (folder / "model.npz").read_bytes()

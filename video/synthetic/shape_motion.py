@@ -1,6 +1,6 @@
 """The world of the main job: what it is and which way it goes, both in the name of the class.
 
-A class is a shape and a motion, such as star_left. Classes of one motion differ by appearance and
+A class is a shape and a motion, such as ring_left. Classes of one motion differ by appearance and
 a single frame may tell them apart. Classes of one shape come in pairs, each the other played
 backwards, and within a pair frames tell nothing: a network that sees single frames, however well
 it knows shapes, is right in half of the clips.
@@ -17,13 +17,15 @@ class ShapeMotionWorld(MotionWorld):
     """The scenes of `MotionWorld`, with objects whose shape is a part of the class.
 
     shapes: which of `SHAPES`. pairs: which of `PAIRS`, of those with a single object. The other
-    fields are those of `MotionWorld`; objects are larger, so that their shape is seen.
+    fields are those of `MotionWorld`; objects are larger and their textures fainter, so that their
+    shape is seen.
     """
 
     pairs: tuple[tuple[str, str], ...] = (("right", "left"),)
     size: tuple[int, int] = (96, 128)
     diameter: tuple[float, float] = (0.5, 0.62)
-    shapes: tuple[str, ...] = ("circle", "star", "cross", "heart")
+    contrast: tuple[float, float] = (0.05, 0.2)
+    shapes: tuple[str, ...] = ("circle", "ring", "cross", "triangle")
 
     def __post_init__(self):
         super().__post_init__()

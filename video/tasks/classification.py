@@ -120,18 +120,23 @@ def from_weights(settings):
 
 
 def new_model(settings, classes):
-    """The network to train, fresh or from `settings.weights`."""
+    """The network to train, fresh or from `settings.weights`, and a line that says which."""
     if settings.weights is None:
-        return ladder.build(settings.model, len(classes), settings, settings.seed)
+        model = ladder.build(settings.model, len(classes), settings, settings.seed)
+        return model, f"{settings.model}: {model.num_parameters:,} weights"
     known = models.load(settings.weights)
+    said = f"{settings.weights}: a {type(known).__name__} that knows"
     if known.classes == list(classes):
-        print(f"{settings.weights}: a {type(known).__name__} that knows these classes")
-        return known
-    print(
-        f"{settings.weights}: a {type(known).__name__} that knows {', '.join(known.classes)}; "
-        f"its last layer starts anew for {', '.join(classes)}"
-    )
-    return models.with_new_head(known, len(classes), settings.seed)
+        return known, f"{said} these classes"
+    new = models.with_new_head(known, len(classes), settings.seed)
+    classes, formerly = ", ".join(classes), ", ".join(known.classes)
+    return new, f"{said} {formerly}; its last layer starts anew for {classes}"
+
+
+def rehearse(settings, classes):
+    """Raise now what `run` would raise at its beginning: unknown options, names of no class."""
+    recipe.mirrors(classes, settings)
+    new_model(settings, classes)
 
 
 def run(train, test, settings, directory, glimpses=True):
@@ -141,10 +146,10 @@ def run(train, test, settings, directory, glimpses=True):
     leaves a checkpoint. `directory/model.npz` gets the weights of the last epoch.
     """
     directory, settings = Path(directory), settings.settled(len(train))
-    swap = None if settings.recipe == "article" else recipe.mirrors(train.classes, settings)
+    swap = recipe.mirrors(train.classes, settings)
     loader = recipe.training_loader(train, settings, swap)
     look = recipe.glimpse_loader(test, settings) if glimpses else None
-    model = new_model(settings, train.classes)
+    model, said = new_model(settings, train.classes)
     learner = HeadOnly(model) if settings.freeze else model
     parameters = learner.head.parameters() if settings.freeze else model.parameters()
     steps = settings.epochs * len(loader)
@@ -154,7 +159,7 @@ def run(train, test, settings, directory, glimpses=True):
         done = len(trainer.history)
         print(f"Going on with {directory} after {done} of {settings.epochs} epochs.")
     else:
-        print(f"{settings.model}: {model.num_parameters:,} weights, {settings.epochs} epochs")
+        print(f"{said}; {settings.epochs} epochs")
     trainer.fit(loader, look, epochs=settings.epochs, monitor=False)
     if settings.freeze:
         model = learner.release()

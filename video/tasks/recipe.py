@@ -182,7 +182,8 @@ def _in_mirror(name):
 
 def mirrors(classes, settings):
     """`mirrored_classes` as the settings want it; None for no mirrors."""
-    return mirrored_classes(classes, settings.swap) if settings.flip else None
+    mirrored = settings.flip and settings.recipe != "article"
+    return mirrored_classes(classes, settings.swap) if mirrored else None
 
 
 # ---- what the network is shown ----------------------------------------------------------
@@ -240,11 +241,12 @@ def glimpse_loader(test, settings):
 def views(settings, swap):
     """How each test clip is looked at: (sampling, mirrored) for each view.
 
-    At `settings.views` offsets in time, and mirrored too where clips may be.
+    At `settings.views` offsets in time, and mirrored too where clips may be. The article looks
+    once, at evenly spaced frames.
     """
-    n = settings.views
+    n = 1 if settings.recipe == "article" else settings.views
     offsets = [sampling.Offset((2 * v + 1) / (2 * n)) for v in range(n)]
-    sides = (False,) if swap is None or settings.recipe == "article" else (False, True)
+    sides = (False,) if swap is None else (False, True)
     return [(offset, mirrored) for offset in offsets for mirrored in sides]
 
 
