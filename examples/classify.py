@@ -26,6 +26,7 @@ from video.models.storage import MODELS
 from video.tasks import classification, classification_report, folds, recipe
 
 DEFAULTS = recipe.Settings(data="")
+ARTICLE_SIZE = (64, 64)
 
 
 def whole(text, least=1):
@@ -103,9 +104,9 @@ def arguments():
         "--size",
         type=whole,
         nargs="+",
-        default=DEFAULTS.size,
         metavar="PIXELS",
-        help="height and width of the frames, or one number for both (64)",
+        help=f"height and width of the frames, or one number for both ({DEFAULTS.size[0]}; the "
+        f"article's {ARTICLE_SIZE[0]})",
     )
     add("--clips", type=whole, default=30, help="synthetic training clips per class (%(default)s)")
     add("--skip-bad", action="store_true", help="leave out clips that cannot be read, and say so")
@@ -154,7 +155,7 @@ def arguments():
         type=whole,
         help=f"clips in a step ({recipe.BATCH}; {recipe.FRAME_BATCH} of single frames)",
     )
-    add("--lr", type=rate, default=DEFAULTS.lr, help="learning rate, at its peak (%(default)s)")
+    add("--lr", type=rate, help="learning rate, at its peak (what suits the network)")
     add(
         "--smoothing",
         type=share,
@@ -237,7 +238,7 @@ def arguments():
 
 def refuse(parser, options):
     """Exit with a line about options that do not go together."""
-    if len(options.size) > 2 or min(options.size) < 4:
+    if options.size and (len(options.size) > 2 or min(options.size) < 4):
         parser.error("--size: one or two numbers of at least 4 pixels")
     given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
     told = [f"--{name.replace('_', '-')}" for name in given]
@@ -265,15 +266,16 @@ def settings_and_directory(options):
     directory = options.out or Path("runs") / time.strftime("classify-%Y%m%d-%H%M%S")
     if (directory / "settings.json").exists():
         raise FileExistsError(f"{directory}: holds a run; --resume it, or name another --out")
-    height, width = options.size if len(options.size) == 2 else list(options.size) * 2
-    usual = recipe.BASELINE if options.recipe == "article" else DEFAULTS.model
+    article = options.recipe == "article"
+    usual = recipe.BASELINE if article else DEFAULTS.model
+    size = options.size or (ARTICLE_SIZE if article else DEFAULTS.size)
     copied = "group folds recipe epochs frames batch_size lr crop colour erase jitter mixup"
     copied += " smoothing views freeze seed workers skip_bad"
     settings = recipe.Settings(
         data="",
         model=options.model or usual,
         baseline=not options.no_baseline,
-        size=(height, width),
+        size=(size[0], size[-1]),  # one number stands for both
         flip=not options.no_flip,
         swap=dict(options.flip_swap),
         **{name: getattr(options, name) for name in copied.split()},

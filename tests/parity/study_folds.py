@@ -36,7 +36,7 @@ def arguments():
     add("--group", required=True, metavar="REGEX")
     add("--folds", type=int, default=5, metavar="K")
     add("--epochs", type=int, help="(as examples/classify.py)")
-    add("--size", type=int, default=64, metavar="PIXELS")
+    add("--size", type=int, default=48, metavar="PIXELS")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=2, help="of each side (%(default)s)")
     add("--own-start", action="store_true", help="PyTorch begins with its own random weights")

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 import nn
 import video
@@ -90,7 +91,7 @@ def spread(total, most):
 
 def playing(model, test, labels, most=6, seconds=4.0):
     """A few test clips as `plots.annotated_video` takes them, one after the other."""
-    for i in spread(len(labels), most):
+    for i in tqdm(spread(len(labels), most), "drawing clips", delay=1, leave=False, disable=None):
         path, fps = Path(test.samples[i][0]), 15
         shown = video.read(path, fps=fps, stop=seconds, on_damage="ignore")
         small = video.read(path, fps=fps, stop=seconds, size=model.size, on_damage="ignore")

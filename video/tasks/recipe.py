@@ -25,9 +25,10 @@ import nn
 import video
 from video import sampling, transforms
 from video.models.base import entering
+from video.tasks import ladder
 
 MODEL, BASELINE = "Conv3dNet", "FrameCNN"
-VISITS = 3600  # to clips in training, unless told otherwise: about a minute on two cores
+VISITS = 6000  # to clips in training, unless told otherwise: about a minute on two cores
 FRAME_VISITS = 7680  # of a network that sees one frame at each visit
 BATCH, FRAME_BATCH = 16, 32
 WEIGHT_DECAY = 0.05
@@ -39,7 +40,8 @@ class Settings:
     """What a run is made from: kept in `settings.json`, so that it can be resumed or repeated.
 
     model: a network's name, with options as `ladder.build` takes them. epochs: how often each
-    training clip is visited; batch_size: clips in a step; None for the recipe's own (`settled`).
+    training clip is visited; batch_size: clips in a step; lr: the learning rate at its peak; None
+    for the recipe's own (`settled`), for lr that of the network on the ladder.
 
     Augmentation: crop, the least share of the picture's area that is seen; colour, how far
     brightness and contrast go; erase, the chance of a covered rectangle; jitter, the largest
@@ -59,9 +61,9 @@ class Settings:
     recipe: str = "default"
     epochs: int | None = None
     frames: int = 16
-    size: tuple = (64, 64)
+    size: tuple = (48, 48)
     batch_size: int | None = None
-    lr: float = 1e-3
+    lr: float | None = None
     crop: float = 0.6
     colour: float = 0.5
     erase: float = 0.25
@@ -84,10 +86,13 @@ class Settings:
 
     def settled(self, clips):
         """A copy with all decided that was left open, for so many clips to train on."""
-        single = self.sees_single_frames
-        epochs = 10 if self.recipe == "article" else (FRAME_VISITS if single else VISITS) / clips
+        single, article = self.sees_single_frames, self.recipe == "article"
+        epochs = 10 if article else (FRAME_VISITS if single else VISITS) / clips
+        kind = self.model.partition(":")[0]
+        rate = 1e-3 if article else ladder.LEARNING_RATES.get(kind, ladder.LEARNING_RATE)
         return replace(
             self,
+            lr=self.lr or rate,
             epochs=self.epochs or max(1, round(epochs)),
             batch_size=self.batch_size or (FRAME_BATCH if single else BATCH),
         )
