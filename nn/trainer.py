@@ -30,7 +30,7 @@ class Trainer:
     - schedule: its `step()` is called after each step of the optimiser.
     - clip: the greatest length that the gradient of all parameters together may have.
     - metrics: {name: function(outputs, labels) → float}. By default accuracy, where the loss
-      is CrossEntropyLoss and the labels are class ids or probabilities.
+      is CrossEntropyLoss and the labels are class ids.
     - directory: where `last.npz` (all that is needed to go on) and `best.npz` (the weights of
       the best epoch) are written; without one nothing is written.
 
@@ -192,8 +192,7 @@ class Trainer:
         metrics = self.metrics
         if metrics is None:
             ids = labels.dtype.kind in "iu" and labels.shape == outputs.shape[:-1]
-            soft = labels.dtype.kind == "f" and labels.shape == outputs.shape
-            metrics = {"accuracy": accuracy} if self._classifies and (ids or soft) else {}
+            metrics = {"accuracy": accuracy} if self._classifies and ids else {}
         scores = {name: float(metric(outputs, labels)) for name, metric in metrics.items()}
         return {"loss": loss, **scores}
 

@@ -47,10 +47,11 @@ class ShapeMotionWorld(MotionWorld):
     @property
     def partners(self):
         """{class: the class that it is when played backwards}."""
+        motions = super().partners
         return {
             f"{shape}_{motion}": f"{shape}_{other}"
             for shape in self.shapes
-            for motion, other in super().partners.items()
+            for motion, other in motions.items()
         }
 
     def scene(self, seed, index, unseen=False):
