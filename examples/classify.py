@@ -125,6 +125,11 @@ def arguments():
         help=f"do not train {recipe.BASELINE}, which sees single frames, beside it",
     )
     add(
+        "--no-differences",
+        action="store_true",
+        help="do not give the network each frame's difference to the one before as channels",
+    )
+    add(
         "--weights",
         metavar="FILE",
         help="start from a model.npz that this script saved; network, size and frames are the "
@@ -236,6 +241,9 @@ def arguments():
     return options
 
 
+NETWORKS_OWN = ("--model", "--size", "--frames", "--recipe", "--no-differences")
+
+
 def refuse(parser, options):
     """Exit with a line about options that do not go together."""
     if options.size and (len(options.size) > 2 or min(options.size) < 4):
@@ -251,7 +259,7 @@ def refuse(parser, options):
             "--folds: needs --data, and --group REGEX: what in a file name tells the recording "
             "('.*' if each clip stands alone)"
         )
-    extra = [option for option in told if option in ("--model", "--size", "--frames", "--recipe")]
+    extra = [option for option in told if option in NETWORKS_OWN]
     if options.weights and extra:
         parser.error(f"--weights brings its own network; leave out {', '.join(extra)}")
     if options.freeze and not options.weights:
@@ -276,6 +284,7 @@ def settings_and_directory(options):
         model=options.model or usual,
         baseline=not options.no_baseline,
         size=(size[0], size[-1]),  # one number stands for both
+        differences=not options.no_differences,
         flip=not options.no_flip,
         swap=dict(options.flip_swap),
         **{name: getattr(options, name) for name in copied.split()},

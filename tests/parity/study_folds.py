@@ -51,7 +51,7 @@ def arguments():
 def one(options, side, k):
     """Train and judge; the result as a dict of plain values."""
     from nn.optim import OneCycleLR
-    from video.tasks import classification, folds, ladder, recipe
+    from video.tasks import classification, folds, recipe
 
     settings = recipe.Settings(
         data=options.data,
@@ -67,7 +67,7 @@ def one(options, side, k):
     settings = settings.settled(len(train))
     swap = recipe.mirrors(train.classes, settings)
     loader = recipe.training_loader(train, settings, swap)
-    model = ladder.build(MODEL, len(train.classes), settings, settings.seed)
+    model, _ = classification.new_model(settings, train.classes)
     steps = settings.epochs * len(loader)
     if side == "backreel":
         learner = recipe.new_trainer(model, model.parameters(), steps, settings, None)

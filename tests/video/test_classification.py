@@ -254,3 +254,17 @@ def test_settings_decide_by_what_the_network_sees():
     assert frames.epochs == round(recipe.FRAME_VISITS / 100) and frames.batch_size == 32
     assert recipe.Settings(data="", epochs=3).settled(7).epochs == 3
     assert recipe.Settings(data="", recipe="article").settled(7).epochs == 10
+
+
+def test_networks_of_clips_are_given_differences():
+    for model, options, inputs in (
+        ("Conv3dNet", {}, 6),
+        ("CNNRNN:cell=gru", {}, 6),
+        ("Conv3dNet", {"differences": False}, 3),
+        ("FrameCNN", {}, 3),
+        ("Conv3dNet", {"recipe": "article"}, 3),
+    ):
+        settings = recipe.Settings(data="", model=model, size=(16, 17), frames=4, **options)
+        network, said = classification.new_model(settings, ["a", "b"])
+        assert network.channels[0] == inputs and said.startswith(model)
+        assert bool(recipe.preprocessing(settings).get("differences")) == (inputs == 6)

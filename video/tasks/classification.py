@@ -122,7 +122,8 @@ def from_weights(settings):
 def new_model(settings, classes):
     """The network to train, fresh or from `settings.weights`, and a line that says which."""
     if settings.weights is None:
-        model = ladder.build(settings.model, len(classes), settings, settings.seed)
+        inputs = 6 if preprocessing(settings).get("differences") else 3
+        model = ladder.build(settings.model, len(classes), settings, settings.seed, inputs)
         return model, f"{settings.model}: {model.num_parameters:,} weights"
     known = models.load(settings.weights)
     said = f"{settings.weights}: a {type(known).__name__} that knows"

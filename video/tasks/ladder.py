@@ -5,6 +5,7 @@ direction of time tells apart. `examples/motion_ladder.py` is the command line, 
 makes the table, `ladder_pictures` looks into the networks.
 """
 
+import inspect
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -68,8 +69,11 @@ def networks():
     return tuple(names)
 
 
-def build(name, num_classes, settings, rng=None):
-    """The network called `name`: a name alone, or with options, as "CNNRNN:cell=gru"."""
+def build(name, num_classes, settings, rng=None, inputs=3):
+    """The network called `name`: a name alone, or with options, as "CNNRNN:cell=gru".
+
+    settings: has its `size` and `frames`. inputs: channels of the clips.
+    """
     kind, _, text = name.partition(":")
     if kind not in MODELS:
         raise ValueError(f"{name}: no network; there are {', '.join(MODELS)}")
@@ -77,6 +81,8 @@ def build(name, num_classes, settings, rng=None):
     for part in filter(None, text.split(",")):
         option, _, value = part.partition("=")
         options[option] = int(value) if value.isdecimal() else value
+    _, *widths = inspect.signature(MODELS[kind]).parameters["channels"].default
+    options.setdefault("channels", (inputs, *widths))
     try:
         return MODELS[kind](num_classes, settings.size, settings.frames, rng=rng, **options)
     except TypeError as error:

@@ -4,6 +4,7 @@ What helps where clips are few and every network starts from nothing, from first
 
 - Take away what does not matter: each frame is standardised, so that how bright a recording is
   tells nothing.
+- Give what does: the difference of each frame to the one before comes along as further channels.
 - Show every clip in many ways that keep its class: cropped, mirrored, in other light, partly
   covered, a little earlier, faster or slower (`variations`); in long trainings also mixed with
   others (`MixUp`). In a short one mixed clips cost more steps than they save.
@@ -50,8 +51,9 @@ class Settings:
     mirrored, and swap, pairs of classes that change places then, beside those found by name.
     smoothing: of the labels. views: times at which each test clip is looked at.
 
-    weights: a model.npz to start from; freeze: train its last layer only. input: how frames
-    enter, as in `VideoModel.preprocessing`; None for the recipe's way.
+    weights: a model.npz to start from; freeze: train its last layer only. differences: whether a
+    network of clips is given them as channels. input: how frames enter, as in
+    `VideoModel.preprocessing`; None for the recipe's way.
     """
 
     data: str
@@ -73,6 +75,7 @@ class Settings:
     smoothing: float = 0.1
     flip: bool = True
     swap: dict = field(default_factory=dict)
+    differences: bool = True
     views: int = 2
     weights: str | None = None
     freeze: bool = False
@@ -122,12 +125,16 @@ class Settings:
 def preprocessing(settings):
     """What turns uint8 frames into the network's input, in training and in use alike.
 
-    The article only scales them to 0..1; by default each frame is standardised as well.
+    The article only scales them to 0..1. By default each frame is standardised, and a network of
+    clips also gets its difference to the frame before.
     """
     scaling = settings.input
-    if scaling is None:
-        article = settings.recipe == "article"
-        scaling = {"mean": 0.0, "std": 1.0} if article else {"standardize": True}
+    if scaling is None and settings.recipe == "article":
+        scaling = {"mean": 0.0, "std": 1.0}
+    elif scaling is None:
+        scaling = {"standardize": True}
+        if settings.differences and not settings.sees_single_frames:
+            scaling["differences"] = True
     return {**scaling, "size": settings.size, "frames": settings.frames}
 
 
