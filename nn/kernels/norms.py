@@ -164,8 +164,12 @@ def _do_shares(turns, job, x, dy, numbers, out, sums):
 
 # ---- rows by themselves, compiled -------------------------------------------------------
 
+# Here the compiler chooses the order of the sums along a row. Everything is inlined into the one
+# kernel that Python calls: what is compiled by itself and once more inside a caller may be summed
+# in two orders, and which of them runs would depend on whether it was loaded from disk.
 
-@kernel
+
+@kernel(inline=True)
 def _rows_forward(x, first, last, gain, shift, eps, stats, y):
     """y = (x − mean) · r · γ + β, row by row; stats (M, 2) takes mean and r."""
     C = x.dtype.type(x.shape[1])
@@ -188,7 +192,7 @@ def _rows_forward(x, first, last, gain, shift, eps, stats, y):
             out[c] = (row[c] - mean) * r * gain[c] + shift[c]
 
 
-@kernel
+@kernel(inline=True)
 def _rows_backward(dy, x, first, last, gain, stats, dx, sums):
     """dx = r · (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)), row by row; sums (2, C) takes dβ and dγ."""
     C = x.dtype.type(x.shape[1])
@@ -213,7 +217,7 @@ def _rows_backward(dy, x, first, last, gain, stats, dx, sums):
         _flush(runs, sums)
 
 
-@kernel
+@kernel(inline=True)
 def _do_rows(backward, x, dy, gain, shift, eps, stats, out, sums, share):
     shares, M = len(sums), len(x)
     first, last = M * share // shares, M * (share + 1) // shares

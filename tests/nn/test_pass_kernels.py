@@ -206,13 +206,19 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in results
 """
 
 
-def test_the_number_of_threads_changes_no_bit():
-    def run(threads):
-        env = {**os.environ, "NUMBA_NUM_THREADS": "4"}
-        command = [sys.executable, "-c", BITS, str(threads)]
-        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+def bits(threads=2, **environment):
+    env = {**os.environ, "NUMBA_NUM_THREADS": "4", **environment}
+    command = [sys.executable, "-c", BITS, str(threads)]
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
-    assert run(1) == run(2) == run(4) != ""
+
+def test_the_number_of_threads_changes_no_bit():
+    assert bits(1) == bits(2) == bits(4) != ""
+
+
+def test_compiling_or_loading_the_kernels_changes_no_bit(tmp_path):
+    compiled, loaded = (bits(NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert compiled == loaded
 
 
 def test_a_block_comes_back_with_the_last_view():
