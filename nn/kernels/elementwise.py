@@ -7,7 +7,8 @@ NumPy works in steps, dy * (y > 0) is two passes and an array between them. Here
 done to a number while it is in a register, and the functions in `exponential` are compiled to
 vectors like all the rest.
 
-What to do is a number, so that there is one function to compile and not twelve.
+What to do is a number, so that there are two functions to compile and not twelve: one for what is
+bent, in no time, and one for what is curved.
 """
 
 import math
@@ -28,14 +29,29 @@ RELU, LEAKY_RELU, SIGMOID, TANH, SILU, GELU = range(6)
 
 
 @kernel
-def _forward(what, x, slope, y):
+def _bent_forward(what, x, slope, y):
     if what == RELU:
         for i in range(len(x)):
             y[i] = 0 if x[i] < 0 else x[i]  # a NaN stays one
-    elif what == LEAKY_RELU:
+    else:
         for i in range(len(x)):
             y[i] = x[i] * (slope if x[i] < 0 else like(1.0, slope))
-    elif what == SIGMOID:
+
+
+@kernel
+def _bent_backward(what, dy, a, slope, dx):
+    """`a` is what forward saved: y for ReLU, x for the other."""
+    if what == RELU:
+        for i in range(len(a)):
+            dx[i] = dy[i] if a[i] > 0 else 0
+    else:
+        for i in range(len(a)):
+            dx[i] = dy[i] * (like(1.0, slope) if a[i] > 0 else slope)
+
+
+@kernel
+def _curved_forward(what, x, y):
+    if what == SIGMOID:
         for i in range(len(x)):
             y[i] = sigmoid(x[i])
     elif what == TANH and x.itemsize == 4:
@@ -56,16 +72,9 @@ def _forward(what, x, slope, y):
 
 
 @kernel
-def _backward(what, dy, a, slope, dx):
-    """`a` is what forward saved: y for ReLU, sigmoid and tanh, x for the others."""
-    one = like(1.0, slope)
-    if what == RELU:
-        for i in range(len(a)):
-            dx[i] = dy[i] if a[i] > 0 else 0
-    elif what == LEAKY_RELU:
-        for i in range(len(a)):
-            dx[i] = dy[i] * (one if a[i] > 0 else slope)
-    elif what == SIGMOID:
+def _curved_backward(what, dy, a, one, dx):
+    """`a` is what forward saved: y for sigmoid and tanh, x for the others."""
+    if what == SIGMOID:
         for i in range(len(a)):
             dx[i] = dy[i] * a[i] * (one - a[i])
     elif what == TANH:
@@ -86,21 +95,27 @@ def _backward(what, dy, a, slope, dx):
 
 
 @kernel
-def _do_block(what, is_forward, dy, a, slope, out, block):
-    first, last = block * BLOCK, min((block + 1) * BLOCK, len(a))
-    if is_forward:
-        _forward(what, a[first:last], slope, out[first:last])
-    else:
-        _backward(what, dy[first:last], a[first:last], slope, out[first:last])
+def _bent_blocks(turns, what, is_forward, dy, a, slope, out):
+    block = take(turns) * BLOCK
+    while block < len(a):
+        i = slice(block, block + BLOCK)
+        if is_forward:
+            _bent_forward(what, a[i], slope, out[i])
+        else:
+            _bent_backward(what, dy[i], a[i], slope, out[i])
+        block = take(turns) * BLOCK
 
 
 @kernel
-def _do_blocks(turns, what, is_forward, dy, a, slope, out):
-    blocks = -(-len(a) // BLOCK)
-    block = take(turns)
-    while block < blocks:
-        _do_block(what, is_forward, dy, a, slope, out, block)
-        block = take(turns)
+def _curved_blocks(turns, what, is_forward, dy, a, slope, out):
+    block = take(turns) * BLOCK
+    while block < len(a):
+        i = slice(block, block + BLOCK)
+        if is_forward:
+            _curved_forward(what, a[i], out[i])
+        else:
+            _curved_backward(what, dy[i], a[i], like(1.0, slope), out[i])
+        block = take(turns) * BLOCK
 
 
 # ---- what Python calls ------------------------------------------------------------------
@@ -109,8 +124,9 @@ def _do_blocks(turns, what, is_forward, dy, a, slope, out):
 def _run(what, is_forward, dy, a, slope):
     out = aligned_empty(a.shape, a.dtype)
     flat = (array.reshape(-1) for array in (dy, a))
+    blocks = _bent_blocks if what in ("relu", "leaky_relu") else _curved_blocks
     args = NAMES.index(what), is_forward, *flat, a.dtype.type(slope), out.reshape(-1)
-    threads.run_if(a.size > SMALL, _do_blocks, *args)
+    threads.run_if(a.size > SMALL, blocks, *args)
     return out
 
 

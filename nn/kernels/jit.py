@@ -10,6 +10,7 @@ The folder stands in `__pycache__` beside the package, or in the user's cache fo
 cannot be written, or in NUMBA_CACHE_DIR where that is set.
 """
 
+import gc
 import hashlib
 import os
 import shutil
@@ -119,12 +120,22 @@ def kernel(function=None, *, parallel=False, inline=False):
         numba.config.CACHE_DIR = before
 
 
-class _CompileNotice(event.Listener):
-    """Says once that kernels are being compiled, so that a first run does not look hung."""
+class _WhileCompiling(event.Listener):
+    """Says once that kernels are being compiled, so that a first run does not look hung.
+
+    Meanwhile Python does not look for garbage. The compiler makes millions of small objects and
+    holds on to nearly all of them: looking through them takes a tenth of its time.
+    """
 
     said = False
+    begun = 0  # one compilation begins others
+    collect = False
 
     def on_start(self, event):
+        if self.begun == 0:
+            self.collect = gc.isenabled()
+            gc.disable()
+        self.begun += 1
         module = event.data["dispatcher"].py_func.__module__ or ""  # None: made by exec
         if self.said or not module.startswith(__package__ + "."):
             return
@@ -133,7 +144,9 @@ class _CompileNotice(event.Listener):
         print(f"Compiling kernels for this CPU, once{kept}", file=sys.stderr, flush=True)
 
     def on_end(self, event):
-        pass
+        self.begun -= 1
+        if self.begun == 0 and self.collect:
+            gc.enable()
 
 
-event.register("numba:compile", _CompileNotice())
+event.register("numba:compile", _WhileCompiling())

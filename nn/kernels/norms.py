@@ -39,8 +39,6 @@ RUN = 16  # wide rows that are summed in the type of the array
 SHARES = 32  # of all clips together, about
 SMALL = 1 << 17  # numbers: up to that, waking the threads takes longer than the work
 
-ADD_ROWS, MOMENTS, GRADIENTS, SCALE, UNSCALE = range(5)
-
 
 # ---- one share, compiled ----------------------------------------------------------------
 
@@ -132,33 +130,70 @@ def _unscale(dy, x, start, end, mean, p, q, s, dx):
             dx_row[i] = dy_row[i] * p[i] - q[i] - (x_row[i] - mean[i]) * s[i]
 
 
+# ---- all shares, compiled ---------------------------------------------------------------
+# x, dy and out (B, R·C), numbers (B, 4, width), sums (B, shares, sums of a share, width). Though
+# alike, there is one kernel for each job: who needs only one of them compiles only one.
+
+
 @kernel
-def _do_share(job, x, dy, numbers, out, sums, task):
-    """One share of one clip: x, dy and out (B, R·C), numbers (B, 4, width)."""
+def _find_share(task, x, sums):
+    """The clip of a task, its share, the share's first number and the one behind its last."""
     _, shares, _, width = sums.shape
     b, share = task // shares, task % shares
     wide_rows = -(-x.shape[1] // width)
     start = wide_rows * share // shares * width
-    end = min(wide_rows * (share + 1) // shares * width, x.shape[1])
-    mean, p, q, s = numbers[b, 0], numbers[b, 1], numbers[b, 2], numbers[b, 3]
-    if job == ADD_ROWS:
-        _add_rows(x[b], start, end, sums[b, share])
-    elif job == MOMENTS:
-        _moments(x[b], start, end, mean, sums[b, share])
-    elif job == GRADIENTS:
-        _gradients(dy[b], x[b], start, end, mean, sums[b, share])
-    elif job == SCALE:
-        _scale(x[b], start, end, mean, p, q, out[b])
-    else:
-        _unscale(dy[b], x[b], start, end, mean, p, q, s, out[b])
+    return b, share, start, min(wide_rows * (share + 1) // shares * width, x.shape[1])
 
 
 @kernel
-def _do_shares(turns, job, x, dy, numbers, out, sums):
+def _add_all_rows(turns, x, dy, numbers, out, sums):
     tasks = sums.shape[0] * sums.shape[1]
     task = take(turns)
     while task < tasks:
-        _do_share(job, x, dy, numbers, out, sums, task)
+        b, share, start, end = _find_share(task, x, sums)
+        _add_rows(x[b], start, end, sums[b, share])
+        task = take(turns)
+
+
+@kernel
+def _find_moments(turns, x, dy, numbers, out, sums):
+    tasks = sums.shape[0] * sums.shape[1]
+    task = take(turns)
+    while task < tasks:
+        b, share, start, end = _find_share(task, x, sums)
+        _moments(x[b], start, end, numbers[b, 0], sums[b, share])
+        task = take(turns)
+
+
+@kernel
+def _find_gradients(turns, x, dy, numbers, out, sums):
+    tasks = sums.shape[0] * sums.shape[1]
+    task = take(turns)
+    while task < tasks:
+        b, share, start, end = _find_share(task, x, sums)
+        _gradients(dy[b], x[b], start, end, numbers[b, 0], sums[b, share])
+        task = take(turns)
+
+
+@kernel
+def _scale_all(turns, x, dy, numbers, out, sums):
+    tasks = sums.shape[0] * sums.shape[1]
+    task = take(turns)
+    while task < tasks:
+        b, share, start, end = _find_share(task, x, sums)
+        mean, p, q = numbers[b, 0], numbers[b, 1], numbers[b, 2]
+        _scale(x[b], start, end, mean, p, q, out[b])
+        task = take(turns)
+
+
+@kernel
+def _unscale_all(turns, x, dy, numbers, out, sums):
+    tasks = sums.shape[0] * sums.shape[1]
+    task = take(turns)
+    while task < tasks:
+        b, share, start, end = _find_share(task, x, sums)
+        mean, p, q, s = numbers[b, 0], numbers[b, 1], numbers[b, 2], numbers[b, 3]
+        _unscale(dy[b], x[b], start, end, mean, p, q, s, out[b])
         task = take(turns)
 
 
@@ -250,41 +285,39 @@ def _run(job, x, dy=None, numbers=(), out=None):
         wide[:, i] = np.reshape(number, (-1, 1, C))
     arrays = [x if a is None else a for a in (x, dy, out)]
     x, dy, out_flat = (a.reshape(B, R * C) for a in arrays)
-    threads.run_if(
-        x.size > SMALL, _do_shares, job, x, dy, wide.reshape(B, 4, width), out_flat, sums
-    )
+    threads.run_if(x.size > SMALL, job, x, dy, wide.reshape(B, 4, width), out_flat, sums)
     if out is None:
         return sums.reshape(B, shares, 2, repeats, C).sum(axis=(1, 3)).swapaxes(0, 1)
 
 
 def add_rows(x):
     """Σ over the rows of x (M, C) → (C,), in the type of x."""
-    return _run(ADD_ROWS, x[None])[0, 0].astype(x.dtype)
+    return _run(_add_all_rows, x[None])[0, 0].astype(x.dtype)
 
 
 def moments(x):
     """Mean and variance of each clip and channel of x (B, R, C): (B, C) each, float64."""
     pivot = x[:, 0]
-    first, second = _run(MOMENTS, x, numbers=[pivot]) / x.shape[1]
+    first, second = _run(_find_moments, x, numbers=[pivot]) / x.shape[1]
     return pivot + first, np.maximum(second - first * first, 0)
 
 
 def gradients(dy, x, mean):
     """Σ_r dy and Σ_r dy (x − mean): (B, C) each, float64."""
-    return _run(GRADIENTS, x, dy, [mean])
+    return _run(_find_gradients, x, dy, [mean])
 
 
 def scale(x, mean, p, q):
     """y = (x − mean) · p + q."""
     y = aligned_empty(x.shape, x.dtype)
-    _run(SCALE, x, None, [mean, p, q], y)
+    _run(_scale_all, x, None, [mean, p, q], y)
     return y
 
 
 def unscale(dy, x, mean, p, q, s):
     """dx = dy · p − q − (x − mean) · s."""
     dx = aligned_empty(x.shape, x.dtype)
-    _run(UNSCALE, x, dy, [mean, p, q, s], dx)
+    _run(_unscale_all, x, dy, [mean, p, q, s], dx)
     return dx
 
 

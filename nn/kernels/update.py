@@ -4,8 +4,8 @@ A step reads the gradient and changes the weights and what is remembered of each
 a dozen passes, one for each operation; here every number is read once, done with, and written
 once. There is nothing to share between the numbers, so any cut into tasks gives the same bits.
 
-The rules are those of `reference`. Settings come as an array in the type of the weights, since a
-float64 among float32 numbers would make all arithmetic float64.
+The rules are those of `reference`. Settings come in the type of the weights, since a float64 among
+float32 numbers would make all arithmetic float64.
 """
 
 import math
@@ -18,8 +18,6 @@ from nn.kernels.turns import take
 
 BLOCK = 1 << 13  # numbers one task works through
 SMALL = 1 << 15  # numbers: up to that, waking the threads takes longer than the work
-
-SGD, RMSPROP, ADAM = range(3)
 
 
 # ---- one block, compiled ----------------------------------------------------------------
@@ -68,27 +66,42 @@ def _adam(theta, grad, m, v, rate, beta1, rest1, beta2, rest2, root, eps, decay,
         theta[i] = kept - rate * m[i] / (math.sqrt(v[i]) / root + eps)
 
 
-@kernel
-def _do_block(rule, theta, grad, a, b, c, settings, block):
-    first, last = block * BLOCK, min((block + 1) * BLOCK, len(theta))
-    theta, grad = theta[first:last], grad[first:last]
-    a, b, c = a[first:last], b[first:last], c[first:last]  # (what is absent stays empty)
-    s = settings
-    if rule == SGD:
-        _sgd(theta, grad, a, s[0], s[1], s[2], s[3] != 0)
-    elif rule == RMSPROP:
-        _rmsprop(theta, grad, a, b, c, s[0], s[1], s[2], s[3], s[4], s[5])
-    else:
-        _adam(theta, grad, a, b, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8])
+# ---- all blocks, compiled ---------------------------------------------------------------
+# Alike, but each is compiled for those alone who use it. What a rule does not need is empty.
 
 
 @kernel
-def _do_blocks(turns, rule, theta, grad, a, b, c, settings):
-    blocks = -(-len(theta) // BLOCK)
-    block = take(turns)
-    while block < blocks:
-        _do_block(rule, theta, grad, a, b, c, settings, block)
-        block = take(turns)
+def _sgd_blocks(turns, theta, grad, v, m, s, settings):
+    lr, momentum, weight_decay, ahead = settings
+    block = take(turns) * BLOCK
+    while block < len(theta):
+        i = slice(block, block + BLOCK)
+        _sgd(theta[i], grad[i], v[i], lr, momentum, weight_decay, ahead != 0)
+        block = take(turns) * BLOCK
+
+
+@kernel
+def _rmsprop_blocks(turns, theta, grad, s, m, v, settings):
+    lr, alpha, rest, eps, weight_decay, momentum = settings
+    block = take(turns) * BLOCK
+    while block < len(theta):
+        i = slice(block, block + BLOCK)
+        _rmsprop(
+            theta[i], grad[i], s[i], m[i], v[i], lr, alpha, rest, eps, weight_decay, momentum
+        )  # fmt: skip
+        block = take(turns) * BLOCK
+
+
+@kernel
+def _adam_blocks(turns, theta, grad, m, v, s, settings):
+    rate, beta1, rest1, beta2, rest2, root, eps, decay, keep = settings
+    block = take(turns) * BLOCK
+    while block < len(theta):
+        i = slice(block, block + BLOCK)
+        _adam(
+            theta[i], grad[i], m[i], v[i], rate, beta1, rest1, beta2, rest2, root, eps, decay, keep
+        )  # fmt: skip
+        block = take(turns) * BLOCK
 
 
 # ---- what Python calls ------------------------------------------------------------------
@@ -105,23 +118,21 @@ def suits(*arrays):
 
 def _run(rule, theta, grad, memory, settings):
     absent = np.empty(0, theta.dtype)
-    a, b, c = (absent if array is None else array.reshape(-1) for array in memory)
-    settings = np.array(settings, theta.dtype)
-    threads.run_if(
-        theta.size > SMALL, _do_blocks, rule, theta.reshape(-1), grad.reshape(-1), a, b, c, settings
-    )
+    memory = (absent if array is None else array.reshape(-1) for array in memory)
+    settings = tuple(map(theta.dtype.type, settings))
+    threads.run_if(theta.size > SMALL, rule, theta.reshape(-1), grad.reshape(-1), *memory, settings)
 
 
 def sgd(theta, grad, velocity, lr, momentum, weight_decay, nesterov):
     """See `reference.sgd`."""
     settings = [lr, momentum, weight_decay, nesterov]
-    _run(SGD, theta, grad, [velocity, None, None], settings)
+    _run(_sgd_blocks, theta, grad, [velocity, None, None], settings)
 
 
 def rmsprop(theta, grad, square, mean, velocity, lr, alpha, eps, weight_decay, momentum):
     """See `reference.rmsprop`."""
     settings = [lr, alpha, 1 - alpha, eps, weight_decay, momentum]
-    _run(RMSPROP, theta, grad, [square, mean, velocity], settings)
+    _run(_rmsprop_blocks, theta, grad, [square, mean, velocity], settings)
 
 
 def adam(theta, grad, mean, square, t, lr, betas, eps, weight_decay, decoupled):
@@ -130,4 +141,4 @@ def adam(theta, grad, mean, square, t, lr, betas, eps, weight_decay, decoupled):
     settings = [lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2]
     settings += [math.sqrt(1 - beta2**t), eps]
     settings += [0, 1 - lr * weight_decay] if decoupled else [weight_decay, 1]
-    _run(ADAM, theta, grad, [mean, square, None], settings)
+    _run(_adam_blocks, theta, grad, [mean, square, None], settings)
