@@ -29,7 +29,7 @@ from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
-from nn.kernels.turns import take
+from nn.kernels.turns import await_finished, finish, take
 from nn.kernels.window import taps_inside
 
 BLOCK_BYTES = 192 * 1024  # of inputs for one task: less than the second-level cache
@@ -229,47 +229,54 @@ def _convolve_block(
 
 
 @kernel
-def _fill_panels(w, shape, start, steps, panels):
-    """Copy the weights, and zeros where a panel reaches beyond the last output channel."""
-    P, Q, R, C, groups, outputs = shape
-    width = panels.shape[3]
+def _fill_panel(w, w_shape, start, steps, panel, panels):
+    """Copy the weights, and zeros where the panel reaches beyond the last output channel."""
+    P, Q, R, C, _, outputs = w_shape
+    _, n_panels, terms, width = panels.shape
     L = lanes(panels)
     numbers = panels.reshape(-1)
-    to = 0
-    for g in range(groups):
-        for first in range(0, outputs, width):
-            n_columns = min(width, outputs - first)
-            for term in range(P * Q * R * C):
-                p, q, r, c = term // (Q * R * C), term // (R * C) % Q, term // C % R, term % C
-                at = start + p * steps[0] + q * steps[1] + r * steps[2] + c * steps[3]
-                at += g * steps[4] + first * steps[5]
-                if n_columns == width and steps[5] == 1:
-                    for o in range(0, width, L):
-                        store(load(w, at + o, 0, 1, 1), numbers, to + o, 0)
-                else:
-                    clear(numbers, to, width)
-                    for o in range(n_columns):
-                        numbers[to + o] = w[at + o * steps[5]]
-                to += width
+    g, first = panel // n_panels, panel % n_panels * width
+    n_columns = min(width, outputs - first)
+    to = panel * terms * width
+    for term in range(terms):
+        p, q, r, c = term // (Q * R * C), term // (R * C) % Q, term // C % R, term % C
+        at = start + p * steps[0] + q * steps[1] + r * steps[2] + c * steps[3]
+        at += g * steps[4] + first * steps[5]
+        if n_columns == width and steps[5] == 1:
+            for o in range(0, width, L):
+                store(load(w, at + o, 0, 1, 1), numbers, to + o, 0)
+        else:
+            clear(numbers, to, width)
+            for o in range(n_columns):
+                numbers[to + o] = w[at + o * steps[5]]
+        to += width
 
 
 @kernel
 def _convolve(
-    turns, x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
-    step, plan, y, y_shape,
+    turns, w, w_layout, x, x_shape, panels, bias, stride, before, dilation, size, first, step,
+    plan, y, y_shape,
 ):  # fmt: skip
-    tasks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
-    tasks *= -(-panels.shape[1] // plan.panels)
+    start, steps, w_shape = w_layout
+    n_panels = panels.shape[0] * panels.shape[1]
+    task = take(turns)
+    while task < n_panels:
+        _fill_panel(w, w_shape, start, steps, task, panels)
+        finish(turns)
+        task = take(turns)
+    await_finished(turns, n_panels)
+    blocks = x_shape[0] * size[0] * -(-size[1] // plan.rows) * -(-size[2] // plan.columns)
+    blocks *= -(-panels.shape[1] // plan.panels)
     # Blocks are taken several at a time, neighbours, since each fetches what the next one reads.
-    at_once = max(1, tasks // MOST_TURNS)
-    turn = take(turns)
-    while turn * at_once < tasks:
-        for task in range(turn * at_once, min((turn + 1) * at_once, tasks)):
+    at_once = max(1, blocks // MOST_TURNS)
+    while (task - n_panels) * at_once < blocks:
+        start = (task - n_panels) * at_once
+        for block in range(start, min(start + at_once, blocks)):
             _convolve_block(
-                x, x_shape, panels, bias, stride, before, dilation, kernel_size, size, first,
-                step, plan, y, y_shape, task,
+                x, x_shape, panels, bias, stride, before, dilation, w_shape[:3], size, first,
+                step, plan, y, y_shape, block,
             )  # fmt: skip
-        turn = take(turns)
+        task = take(turns)
 
 
 # ---- what is settled before it runs -----------------------------------------------------
@@ -303,6 +310,8 @@ def choose_vectors(W_out, outputs, terms, lanes):
 
 
 def _bias_panels(b, groups, outputs, width, dtype):
+    if b is not None and outputs % width == 0:
+        return b.reshape(groups, -1, width)
     bias = np.zeros((groups, _ceil(outputs, width) * width), dtype)
     if b is not None:
         bias[:, :outputs] = b.reshape(groups, outputs)
@@ -350,8 +359,7 @@ def convolve(x, w, b, stride, before, dilation, y, first=(0, 0, 0), step=(1, 1, 
     panels = aligned_empty((groups, _ceil(outputs, width), math.prod(K) * C, width), x.dtype)
     bias = _bias_panels(b, groups, outputs, width, x.dtype)
     numbers, start, steps = flat_view(w)
-    _fill_panels(numbers, w.shape, start, steps, panels)
     threads.run(
-        _convolve, x.reshape(-1), x.shape, panels, bias, stride, tuple(before), dilation,
-        tuple(K), size, tuple(first), tuple(step), plan, y.reshape(-1), y.shape,
+        _convolve, numbers, (start, steps, w.shape), x.reshape(-1), x.shape, panels, bias, stride,
+        tuple(before), dilation, size, tuple(first), tuple(step), plan, y.reshape(-1), y.shape,
     )  # fmt: skip

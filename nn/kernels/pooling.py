@@ -16,6 +16,8 @@ from nn.kernels.tile import clear, fill, keep_larger, lanes, load, store, store_
 from nn.kernels.turns import take
 from nn.kernels.window import taps_inside, windows_over
 
+TASKS = 64  # at most: neighbouring rows are fetched faster by one thread than by several
+
 
 @kernel
 def _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at):
@@ -79,15 +81,17 @@ def forward(turns, x, kernel_size, stride, before, y, winner, is_max):
     Average: y(o) = 1/(P·Q·R) Σ_p x(o·stride + p − before); `winner` is left alone."""
     N, T_out, H_out, W_out, C = y.shape
     rows = N * T_out * H_out
-    row = take(turns)
-    while row < rows:
-        n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
-        at = row * W_out * C
-        if is_max:
-            _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at)
-        else:
-            _average_row(x, kernel_size, stride, before, n, t, h, y, at)
-        row = take(turns)
+    tasks = min(rows, TASKS)
+    task = take(turns)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            n, t, h = row // (T_out * H_out), row // H_out % T_out, row % H_out
+            at = row * W_out * C
+            if is_max:
+                _max_row(x, kernel_size, stride, before, n, t, h, y, winner, at)
+            else:
+                _average_row(x, kernel_size, stride, before, n, t, h, y, at)
+        task = take(turns)
 
 
 @kernel
@@ -181,12 +185,14 @@ def backward(turns, dy, winner, kernel_size, stride, before, dx, is_max):
     for axis in range(3):
         overlap |= stride[axis] < kernel_size[axis]
     rows = N * T * H
-    row = take(turns)
-    while row < rows:
-        n, i, j = row // (T * H), row // H % T, row % H
-        at = row * W * C
-        if overlap:
-            _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
-        else:
-            _apart_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
-        row = take(turns)
+    tasks = min(rows, TASKS)
+    task = take(turns)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            n, i, j = row // (T * H), row // H % T, row % H
+            at = row * W * C
+            if overlap:
+                _overlapping_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
+            else:
+                _apart_row(dy, winner, kernel_size, stride, before, n, i, j, dx, at, is_max)
+        task = take(turns)

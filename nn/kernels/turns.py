@@ -10,6 +10,18 @@ waiting. So the tasks of a kernel are numbered, and handed out by a counter in m
 
 `take` is one instruction that no other thread can interrupt: it reads the counter and raises it.
 
+Where some tasks need what others have made, these come first in one kernel, and are counted:
+
+    task = take(turns)
+    while task < first_tasks:
+        ...
+        finish(turns)
+        task = take(turns)
+    await_finished(turns, first_tasks)
+    while task < first_tasks + other_tasks:
+        ...
+        task = take(turns)
+
 A thread that has finished spins for a moment before it goes to sleep: in a training step the next
 kernel is a tenth of a millisecond away, and waking a sleeping thread takes half as long.
 """
@@ -24,10 +36,11 @@ from numba.core.extending import intrinsic
 from nn.kernels.jit import kernel
 
 # The counters, each on a cache line of its own: writing to one takes it away from other threads.
-TURNS, BACK = 0, 8
+TURNS, FINISHED, BACK, ALL = 0, 8, 16, 24
 SPINS = 14_000  # of 15 to 60 ns: less than a millisecond, while threads of OpenMP spin for many
 
-counters = np.zeros(16, np.int64)  # tasks handed out so far; workers that are back from their work
+# Tasks handed out so far; tasks finished; workers that are back from their work.
+counters = np.zeros(ALL, np.int64)
 
 
 def _counter(context, builder, signature, args):
@@ -75,6 +88,19 @@ def _pause(typing_context):
 def take(turns):
     """The number of the next task."""
     return _raise(turns, TURNS)
+
+
+@kernel
+def finish(turns):
+    """Count a finished task."""
+    _raise(turns, FINISHED)
+
+
+@kernel
+def await_finished(turns, tasks):
+    """Spin until so many tasks are finished. The last ones have all been taken: it is not long."""
+    while _look(turns, FINISHED) < tasks:
+        _pause()
 
 
 @kernel

@@ -28,7 +28,7 @@ from nn.kernels.cpu import TALL, VECTOR_BYTES
 from nn.kernels.direct import copy_rows
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
-from nn.kernels.turns import take
+from nn.kernels.turns import await_finished, finish, take
 from nn.kernels.window import taps_inside
 
 BLOCK_BYTES = 256 * 1024  # of x, for one block
@@ -204,7 +204,7 @@ def _add_up(sums, strip_rows, padded_rows, groups, row, dw):
 @kernel
 def _backward_weight(
     turns, dy, dy_shape, x, x_shape, kernel_size, stride, before, dilation, groups,
-    block, strip_rows, runs, choice, at_once, sums,
+    block, strip_rows, padded_rows, runs, choice, at_once, sums, dw,
 ):  # fmt: skip
     n_shares, n_panels = sums.shape[:2]
     splits = -(-n_panels // at_once)
@@ -217,15 +217,12 @@ def _backward_weight(
             strip_rows, runs, choice, share, n_shares, (panel, min(panel + at_once, n_panels)),
             sums,
         )  # fmt: skip
+        finish(turns)
         task = take(turns)
-
-
-@kernel
-def _add_up_all(turns, sums, strip_rows, padded_rows, groups, dw):
-    row = take(turns)
-    while row < len(dw):
-        _add_up(sums, strip_rows, padded_rows, groups, row, dw[row])
-        row = take(turns)
+    await_finished(turns, tasks)
+    while task < tasks + len(dw):
+        _add_up(sums, strip_rows, padded_rows, groups, task - tasks, dw[task - tasks])
+        task = take(turns)
 
 
 # ---- what is settled before it runs -----------------------------------------------------
@@ -294,8 +291,7 @@ def backward_weight(dy, x, kernel_size, stride, before, dilation, groups):
     sums = aligned_zeros((shares, groups * panels, P * Q * runs * padded_rows, width), x.dtype)
     threads.run(
         _backward_weight, dy.reshape(-1), dy.shape, x.reshape(-1), x.shape, tuple(kernel_size),
-        tuple(stride), tuple(before), tuple(dilation), groups, block, strip_rows, runs, choice,
-        at_once, sums,
+        tuple(stride), tuple(before), tuple(dilation), groups, block, strip_rows,
+        padded_rows, runs, choice, at_once, sums, dw,
     )  # fmt: skip
-    threads.run(_add_up_all, sums, strip_rows, padded_rows, groups, dw)
     return dw.reshape(*kernel_size, C, C_out)

@@ -40,7 +40,7 @@ from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, flat_view
 from nn.kernels.cpu import SHORT, TALL, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, prefetch, store
-from nn.kernels.turns import take
+from nn.kernels.turns import await_finished, finish, take
 from nn.kernels.winograd_transforms import (
     CHUNK,
     POINTS,
@@ -49,7 +49,6 @@ from nn.kernels.winograd_transforms import (
     transform_products,
 )
 
-LARGE_KERNEL = 1 << 14  # weights per tap; to transform fewer takes no longer than to wake a thread
 AHEAD = 4096  # U is four times as large as w, and soon larger than the second-level cache
 ROWS = 32  # frames × places of a task, at most: measured; twice as many where frames overlap
 
@@ -240,32 +239,32 @@ def _write_outputs(M, m_step, width, bias, panel, first, n_places, plan, y, shap
 
 
 @kernel
-def _transform_all_kernels(turns, w, start, steps, taps, parts_wide, C, O, U, u_step):
-    panels = -(-O // (2 * lanes(U)))
-    panel = take(turns)
-    while panel < panels:
-        to = panel * POINTS * u_step
-        _transform_kernels(w, start, steps, taps, parts_wide, C, O, panel, U, to, u_step)
-        panel = take(turns)
-
-
-@kernel
-def _convolve(turns, x, x_shape, P, bias, before, plan, U, scratch, y, y_shape):
+def _convolve(turns, w, w_layout, x, x_shape, bias, before, plan, U, scratch, y, y_shape):
+    start, steps, taps = w_layout
     v_step, m_step, u_step = scratch
+    P, C, O = taps[0], x_shape[4], y_shape[4]
+    panels = -(-O // (2 * lanes(U)))
+    task = take(turns)
+    while task < panels:
+        _transform_kernels(
+            w, start, steps, taps, plan.parts_wide, C, O, task, U, task * POINTS * u_step, u_step
+        )  # fmt: skip
+        finish(turns)
+        task = take(turns)
     V = aligned(np.empty(v_step * POINTS + ALIGNMENT, x.dtype))
     M = aligned(np.empty(m_step * POINTS + ALIGNMENT, x.dtype))
     # The last tile of rows reads beyond V: zeros there, as arithmetic on what happens to lie
     # in fresh memory can be slow.
-    used = -(-x_shape[4] // CHUNK) * (y_shape[1] + P - 1) * plan.at_once * CHUNK
+    used = -(-C // CHUNK) * (y_shape[1] + P - 1) * plan.at_once * CHUNK
     used *= count_parts(plan)
     for point in range(POINTS):
         clear(V, point * v_step + used, v_step - used)
     n_tasks = -(-count_places(x_shape[0], plan) // plan.at_once)
-    task = take(turns)
-    while task < n_tasks:
+    await_finished(turns, panels)
+    while task < panels + n_tasks:
         _convolve_places(
             x, x_shape, P, bias, before, plan, U, u_step, V, v_step, M, m_step,
-            task * plan.at_once, y, y_shape,
+            (task - panels) * plan.at_once, y, y_shape,
         )  # fmt: skip
         task = take(turns)
 
@@ -362,12 +361,7 @@ def convolve(x, w, b, before, dilation, y, rows=None):
     m = (T_out * plan.at_once + TALL) * 2 * L
     scratch = (off_4096(v, x.itemsize), off_4096(m, x.itemsize), u_step)
     numbers, start, steps = flat_view(w)
-    large = C * C_out * P * parts > LARGE_KERNEL
-    threads.run_if(
-        large, _transform_all_kernels, numbers, start, steps, (P, Q, R), plan.parts_wide, C,
-        C_out, U, u_step,
-    )  # fmt: skip
     threads.run(
-        _convolve, x.reshape(-1), x.shape, P, bias, tuple(before), plan, U, scratch,
-        y.reshape(-1), y.shape,
+        _convolve, numbers, (start, steps, (P, Q, R)), x.reshape(-1), x.shape, bias, tuple(before),
+        plan, U, scratch, y.reshape(-1), y.shape,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.jit import kernel
 from nn.kernels.tile import add_outer, apart, clear, copy, lanes, load, store
-from nn.kernels.turns import take
+from nn.kernels.turns import await_finished, finish, take
 from nn.kernels.winograd import (
     count_parts,
     count_places,
@@ -40,6 +40,7 @@ from nn.kernels.winograd_transforms import CHUNK, POINTS, transform_gradient, tr
 
 CHANNELS = 64  # of either kind in one task, at most
 ROWS = 32  # frames × places whose V and E are made at a time
+PIECES = 8  # into which dw is divided when the shares are added up
 TASKS = 8
 
 
@@ -175,9 +176,18 @@ def _add_share(
 
 
 @kernel
+def _add_up(shares, first, last, dw):
+    """Some numbers of dw: the sum of all shares, in order."""
+    dw[first:last] = shares[0, first:last]
+    for share in range(1, len(shares)):
+        for i in range(first, last):
+            dw[i] += shares[share, i]
+
+
+@kernel
 def _backward_weight(
     turns, x, x_shape, before, dy, dy_shape, plan, blocks, width, scratch, shares,
-    dw_shape,
+    dw_shape, dw,
 ):  # fmt: skip
     O = dy_shape[4]
     c_task, o_task = blocks
@@ -198,6 +208,13 @@ def _backward_weight(
             (c, min(chunks, c + c_task)), (o, min(O, o + o_task)), width, scratch[:2], V, E, dU,
             shares[share], dw_shape,
         )  # fmt: skip
+        finish(turns)
+        task = take(turns)
+    await_finished(turns, tasks)
+    pieces = PIECES if n_shares > 1 else 0  # (a single share is dw itself)
+    while task < tasks + pieces:
+        piece = task - tasks
+        _add_up(shares, piece * len(dw) // pieces, (piece + 1) * len(dw) // pieces, dw)
         task = take(turns)
 
 
@@ -234,12 +251,12 @@ def backward_weight(dy, x, kernel_size, before, dilation, rows=ROWS, channels=CH
         off_4096(panels * T * at_once * width, x.itemsize),
         POINTS * P * panels * width * c_task * CHUNK,
     )
-    shares = aligned_empty((n_shares, math.prod(shape)), x.dtype)
+    dw = aligned_empty((math.prod(shape),), x.dtype)
+    shares = dw[None] if n_shares == 1 else aligned_empty((n_shares, len(dw)), x.dtype)
     threads.run(
         _backward_weight, x.reshape(-1), x.shape, tuple(before), dy.reshape(-1), dy.shape, plan,
-        (c_task, o_task), width, scratch, shares, shape,
+        (c_task, o_task), width, scratch, shares, shape, dw,
     )  # fmt: skip
-    dw = shares[0] if n_shares == 1 else shares.sum(axis=0)
     return dw.reshape(shape)
 
 
