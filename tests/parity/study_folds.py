@@ -117,9 +117,9 @@ def backreel_step(learner):
 
 def torch_step(model, settings, schedule, options):
     import torch
-    import torch_video_models
 
     import nn
+    from nn.bench import torch_video_models
     from video.tasks.recipe import WEIGHT_DECAY
 
     torch.set_num_threads(options.threads)

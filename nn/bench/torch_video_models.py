@@ -1,6 +1,7 @@
-"""The networks of `video/models` in PyTorch, module for module and name for name.
+"""The networks of `video.models` in PyTorch, module for module and name for name.
 
-`build(name, num_classes, size, frames, channels, **options)` takes what the network here takes.
+They are timed beside ours, and tests compare both in float64.
+`build(name, num_classes, size, frames, channels, **options)` takes what the network there takes.
 Clips are (N, C, T, H, W).
 """
 
@@ -24,6 +25,26 @@ def conv3d(*arguments, **options):
 def block_2d(A, B):
     conv = nn.Conv2d(A, B, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(B), nn.ReLU(), nn.MaxPool2d(2))
+
+
+class FrameCNN(nn.Module):
+    """The article's program, corrected: frames folded into the batch."""
+
+    def __init__(self, num_classes, size, frames, channels):
+        super().__init__()
+        C, *widths, hidden = channels
+        layers = []
+        for A, B in zip((C, *widths), widths, strict=False):
+            layers += [nn.Conv2d(A, B, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*layers)
+        dense = nn.Linear(size[0] // 4 * (size[1] // 4) * widths[-1], hidden)
+        last = nn.Linear(hidden, num_classes)
+        self.classifier = nn.Sequential(nn.Flatten(), dense, nn.ReLU(), last)
+
+    def forward(self, x):
+        frames = x.transpose(1, 2)
+        scores = self.classifier(self.features(frames.flatten(0, 1)))
+        return scores.unflatten(0, frames.shape[:2]).mean(1)
 
 
 class EarlyFusion(nn.Module):
@@ -243,6 +264,7 @@ class VideoTransformer(nn.Module):
 
 
 NETWORKS = {
+    "FrameCNN": FrameCNN,
     "EarlyFusionCNN": EarlyFusion,
     "Conv3dNet": Conv3dNet,
     "R2Plus1DNet": R2Plus1DNet,
