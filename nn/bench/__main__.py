@@ -8,6 +8,13 @@ Backreel's times stand beside the rate of NumPy's matrix product.
   pool   max and average pooling, likewise
   step   training steps of the article's CNN and of a 3-D CNN
   start  from the start of a process to its first finished step, kernels compiled before
+
+These are timed when no group is named. Others are asked for by name, as in `nn.bench time layer`:
+
+  time   LSTM, GRU and attention, forward and with all gradients
+  layer  a dense layer, norms, GELU and softmax with cross-entropy, likewise; a step of AdamW, which
+         is the fused one on PyTorch's side
+  video  training steps of the networks of `video.models`, on 8 clips of 16 frames of 64x64
 """
 
 import argparse
@@ -23,7 +30,7 @@ from tqdm import tqdm
 
 from nn.bench import table
 from nn.bench.measure import Disagreement, measure
-from nn.bench.rows import GROUPS, ROWS
+from nn.bench.rows import GROUPS, ROWS, USUAL
 from nn.bench.side import end, start
 
 
@@ -35,7 +42,8 @@ def available_cpus():
 
 
 def parse(arguments=None):
-    """The options of the command line; all groups of rows when none is named."""
+    """The options of the command line. Without a group: the usual ones, but `--rows` and `--list`
+    look into all."""
     parser = argparse.ArgumentParser(
         prog="python -m nn.bench",
         description=__doc__,
@@ -43,8 +51,8 @@ def parse(arguments=None):
     )
     add = parser.add_argument
     known = ", ".join(GROUPS)
-    add("group", nargs="*", help=f"what to time: {known}; all by default")
-    add("--rows", metavar="TEXT", default="", help="only rows with TEXT in their name")
+    add("group", nargs="*", help=f"what to time: {known}")
+    add("--rows", metavar="TEXT", default="", help="only rows with TEXT in the name, of any group")
     add("--list", action="store_true", help="print the names of the rows and stop")
     add("--quick", action="store_true", help="two short rounds instead of five, to see it work")
     add("--threads", type=int, default=available_cpus(), help="threads for each side")
@@ -59,7 +67,7 @@ def parse(arguments=None):
             parser.error(f"no group {group!r}; there are {known}")
     if options.threads < 1:
         parser.error(f"--threads: expected a whole number from 1 on, got {options.threads}")
-    chosen = options.group or GROUPS
+    chosen = options.group or (GROUPS if options.rows or options.list else USUAL)
     options.chosen = [row for row in ROWS if row.group in chosen and options.rows in row.name]
     if not options.chosen:
         parser.error(f"no row of {', '.join(chosen)} has {options.rows!r} in its name; see --list")

@@ -1,8 +1,14 @@
 """The networks whose training steps are timed, in Backreel; `torch_networks.py` has the same.
 
+Those of `video.models` are fetched by name when one is asked for, as `nn` stands below `video` and
+does not import it; `torch_video_models.py` has the same.
+
 Run as a program it does the first step of the article's network and says so: that is what is
 timed from the start of the process (`start.py`).
 """
+
+from functools import partial
+from importlib import import_module
 
 import numpy as np
 
@@ -10,6 +16,17 @@ import nn
 from nn.module import backward_to_parameters
 
 CLASSES = 10
+VIDEO_MODELS = [
+    "FrameCNN",
+    "EarlyFusionCNN",
+    "CNNRNN",
+    "CNNAttention",
+    "Conv3dNet",
+    "R2Plus1DNet",
+    "SmallResNet3D",
+    "ResNet3D",
+    "VideoTransformer",
+]
 
 
 def article_cnn(shape):
@@ -40,6 +57,13 @@ def cnn3d(shape):
     return nn.Sequential(*layers, nn.GlobalAvgPool(), nn.Linear(channels, CLASSES, rng=0))
 
 
+def video_model(name, shape, **options):
+    """The network of `video.models` called `name`, for clips of `shape` (N, T, H, W, C)."""
+    _, T, H, W, _ = shape
+    model = getattr(import_module("video.models"), name)
+    return model(CLASSES, size=(H, W), frames=T, rng=0, **options)
+
+
 def sgd(parameters):
     """The article's optimiser."""
     return nn.optim.SGD(parameters, lr=0.001, momentum=0.9)
@@ -50,7 +74,11 @@ def adamw(parameters):
     return nn.optim.AdamW(parameters, lr=0.001, weight_decay=0.01)
 
 
-NETWORKS = {"article_cnn": (article_cnn, sgd), "cnn3d": (cnn3d, adamw)}
+NETWORKS = {
+    "article_cnn": (article_cnn, sgd),
+    "cnn3d": (cnn3d, adamw),
+    **{name: (partial(video_model, name), adamw) for name in VIDEO_MODELS},
+}
 
 
 def training_step(model, optimizer, x, labels):

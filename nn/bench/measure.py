@@ -3,6 +3,7 @@
 A result is a dict of plain values, which `--json` writes as it is:
 
     name, group, dtype, is_main     which row
+    aim                             the least ratio that is aimed at
     what                            "forward", "forward+backward", "training step", ...
     operations                      additions and multiplications, 0 where they do not count
     error                           the largest difference between the sides, see `disagreement`
@@ -38,7 +39,7 @@ def measure(row, names, settings, progress=lambda: None):
         sides = [
             stack.enter_context(Side(name, settings.threads, settings.avx2))
             for name in names
-            if len(row.shape) in (4, 5) or name != "torch channels last"
+            if name == "backreel" or name.removeprefix("torch ") in row.layouts
         ]
         built = {s.name: s.ask(do="build", row=row.to_json(), folder=folder) for s in sides}
         operations = built["backreel"]["operations"]
@@ -61,6 +62,7 @@ def result(row, what, turns, error=None, operations=0):
         "what": what,
         "dtype": row.dtype,
         "is_main": row.group == "conv" and row.is_main,
+        "aim": row.aim,
         "operations": operations,
         "error": error,
         "seconds": {name: statistics.median(times) for name, times in turns.items()},
@@ -98,7 +100,7 @@ def tolerance(row, name):
     ReLU is open, and then a part of the gradient takes another way: PyTorch's two layouts differ
     by up to a tenth. Layers by themselves have no such excuse.
     """
-    if row.group == "step" and name != "loss":
+    if row.is_network and name != "loss":
         return 0.2
     return 1e-9 if row.dtype == "float64" else 1e-3
 

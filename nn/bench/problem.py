@@ -25,28 +25,43 @@ class Work:
     read: Any
 
 
-def conv(row):
-    """A convolution or transposed convolution of any number of axes."""
+def drawn(row):
+    """A layer whose weights are drawn, made for so many input channels."""
     return getattr(nn, row.kind)(row.shape[-1], **row.options, rng=0)
 
 
-def pool(row):
-    """A max or average pool."""
+def norm(row):
+    """A layer with gains and biases alone."""
+    return getattr(nn, row.kind)(row.shape[-1])
+
+
+def plain(row):
+    """A layer without parameters."""
     return getattr(nn, row.kind)(**row.options)
 
 
 def network(row):
     """The network of a training step."""
     make, _ = backreel_networks.NETWORKS[row.kind]
+    return make(row.shape, **row.options)
+
+
+def optimised(row):
+    """The network whose parameters an optimiser changes."""
+    make, _ = backreel_networks.NETWORKS[row.options["network"]]
     return make(row.shape)
 
 
 MODULES = {
-    **dict.fromkeys(["Conv1d", "Conv2d", "Conv3d"], conv),
-    **dict.fromkeys(["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"], conv),
-    **dict.fromkeys(["MaxPool1d", "MaxPool2d", "MaxPool3d"], pool),
-    **dict.fromkeys(["AvgPool1d", "AvgPool2d", "AvgPool3d"], pool),
+    **dict.fromkeys(["Conv1d", "Conv2d", "Conv3d"], drawn),
+    **dict.fromkeys(["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"], drawn),
+    **dict.fromkeys(["Linear", "LSTM", "GRU", "MultiHeadAttention"], drawn),
+    **dict.fromkeys(["LayerNorm", "BatchNorm"], norm),
+    **dict.fromkeys(["MaxPool1d", "MaxPool2d", "MaxPool3d"], plain),
+    **dict.fromkeys(["AvgPool1d", "AvgPool2d", "AvgPool3d"], plain),
+    **dict.fromkeys(["GELU", "CrossEntropyLoss"], plain),
     **dict.fromkeys(backreel_networks.NETWORKS, network),
+    "AdamW": optimised,
 }
 
 
@@ -70,6 +85,15 @@ def upstream(row, output_shape):
     return np.random.default_rng(3).standard_normal(output_shape, row.dtype)
 
 
-def labels(row):
+def labels(row, classes=CLASSES):
     """Class ids (N,)."""
-    return np.random.default_rng(4).integers(0, CLASSES, row.shape[0])
+    return np.random.default_rng(4).integers(0, classes, row.shape[0])
+
+
+def gradients(row, seed):
+    """A gradient for every parameter of the row's module, as a module like it that holds them."""
+    made = module(row)
+    rng = np.random.default_rng((5, seed))
+    for parameter in made.parameters():
+        parameter.data[...] = rng.standard_normal(parameter.shape, row.dtype)
+    return made

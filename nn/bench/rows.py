@@ -3,14 +3,16 @@ small builder in `problem.py` and in `torch_side.py`."""
 
 from dataclasses import asdict, dataclass, field
 
+from nn.bench.backreel_networks import VIDEO_MODELS
+
 
 @dataclass(frozen=True)
 class Row:
     """One thing that both libraries do.
 
-    kind: the layer's class, which both libraries call alike, or a network of `*_networks.py`.
-    shape: of the input, with N, channels last. options: what the layer is made with beside the
-    number of input channels; both libraries call them alike too.
+    kind: the class of a layer, loss or optimiser, or a network: of `*_networks.py`, or of
+    `video.models`. shape: of the input, with N, channels last. options: what it is made with
+    beside the number of input channels.
     """
 
     group: str
@@ -23,8 +25,9 @@ class Row:
     @property
     def name(self):
         """The label with the shape, as in "3x3 8x56x56x64->64"."""
-        out = self.options.get("out_channels")
-        return f"{self.label} {'x'.join(map(str, self.shape))}" + (f"->{out}" if out else "")
+        widths = ("out_channels", "out_features", "hidden_size")
+        out = "".join(f"->{self.options[width]}" for width in widths if width in self.options)
+        return f"{self.label} {'x'.join(map(str, self.shape))}{out}"
 
     @property
     def is_main(self):
@@ -40,6 +43,23 @@ class Row:
             and min(self.shape[-1], self.options["out_channels"]) >= 32
             and self.dtype == "float32"
         )
+
+    @property
+    def is_network(self):
+        """Is a training step timed?"""
+        return self.group in ("step", "video")
+
+    @property
+    def aim(self):
+        """The least ratio of PyTorch's time to Backreel's that is aimed at."""
+        wins = self.is_main or self.is_network and self.kind != "VideoTransformer"
+        return 1.2 if wins else 1.0
+
+    @property
+    def layouts(self):
+        """PyTorch's memory layouts for it: images and volumes have a second one."""
+        has_maps = len(self.shape) in (4, 5) and self.kind != "AdamW"
+        return ("plain", "channels last") if has_maps else ("plain",)
 
     def to_json(self):
         """As plain values, for a worker process."""
@@ -60,6 +80,11 @@ def conv(label, shape, out, kernel, padding=0, *, kind="Conv", dtype="float32", 
 def pool(label, kind, shape, kernel, **options):
     """A row of the group "pool"."""
     return Row("pool", label, kind, shape, {"kernel_size": kernel, **options})
+
+
+def video(kind):
+    """A row of the group "video": eight clips, as the networks of `video.models` see them."""
+    return Row("video", kind, kind, (8, 16, 64, 64, 3))
 
 
 ROWS = [
@@ -92,6 +117,18 @@ ROWS = [
     Row("step", "article's CNN", "article_cnn", (32, 64, 64, 3)),
     Row("step", "3-D CNN", "cnn3d", (8, 16, 64, 64, 3)),
     Row("start", "article's CNN", "article_cnn", (32, 64, 64, 3)),
+    Row("time", "LSTM", "LSTM", (32, 16, 256), {"hidden_size": 256}),
+    Row("time", "GRU", "GRU", (32, 16, 256), {"hidden_size": 256}),
+    Row("time", "attention, 8 heads", "MultiHeadAttention", (32, 16, 256), {"heads": 8}),
+    Row("time", "attention, 8 heads", "MultiHeadAttention", (2, 1024, 256), {"heads": 8}),
+    Row("layer", "first dense layer", "Linear", (32, 16384), {"out_features": 512}),
+    Row("layer", "layer norm", "LayerNorm", (8, 1024, 256)),
+    Row("layer", "batch norm", "BatchNorm", (8, 56, 56, 64)),
+    Row("layer", "GELU", "GELU", (8, 1024, 1024)),
+    Row("layer", "softmax, cross-entropy", "CrossEntropyLoss", (256, 1000)),
+    Row("layer", "AdamW, article's CNN", "AdamW", (32, 64, 64, 3), {"network": "article_cnn"}),
+    *map(video, VIDEO_MODELS),
 ]
 
 GROUPS = list(dict.fromkeys(row.group for row in ROWS))
+USUAL = ["conv", "pool", "step", "start"]  # the README's table; the others are asked for by name

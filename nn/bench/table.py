@@ -11,8 +11,9 @@ HEADER = (
     f"{'PyTorch':>8}{'ratio':>7}  PyTorch's layout"
 )
 LEGEND = """\
-GF/s: additions and multiplications of the plain convolution per second, padding included. Who
-leaves out the padding, or uses Winograd's algorithm, needs fewer and may pass the ceiling.
+GF/s: additions and multiplications of convolutions, products and attention per second, as the
+plain formulas have them, padding included. Who leaves out the padding, or uses Winograd's
+algorithm, needs fewer and may pass the ceiling.
 ceiling: share of what the machine does in multiply-adds on registers.
 MiB: peak memory above that before the first run.
 unsteady: a side's turns differ by more than 30 %; something else kept the machine busy.
@@ -23,7 +24,9 @@ RATIO_ALONE = (
 )
 UNSTEADY = 1.3
 
-MAIN, OTHER, POOL = "3x3 and 3x3x3 of 32 channels or more", "other convolutions", "pooling"
+MAIN, OTHER = "3x3 and 3x3x3 of 32 channels or more", "other convolutions"
+CLASSES = {"pool": "pooling", "time": "recurrence and attention", "layer": "other layers"}
+PASSES = ("forward", "forward+backward")
 GEOMETRIC_AIMS = {(MAIN, "forward"): 2.0, (MAIN, "forward+backward"): 1.5}
 MORE_MEMORY = 1.0  # MiB: with less, the difference may be the allocator's
 
@@ -56,17 +59,19 @@ def legend(results):
 
 
 def klass(result):
-    """Which geometric mean a result belongs to, None for training steps and starts."""
+    """Which geometric mean a result belongs to, None for all kinds of steps and starts."""
+    if result["what"] not in PASSES:
+        return None
     if result["group"] == "conv":
         return MAIN if result["is_main"] else OTHER
-    return POOL if result["group"] == "pool" else None
+    return CLASSES[result["group"]]
 
 
 def aim(result, machine):
     """The least ratio that is aimed at."""
     if machine["avx2"]:
         return 1.0
-    return 1.2 if result["is_main"] or result["group"] == "step" else 1.0
+    return result["aim"]
 
 
 def geometric_aim(key, machine):
@@ -191,7 +196,7 @@ def markdown(report):
             "|---|--:|--:|--:|--:|--:|--:|",
         ]
         for name, by_what in layers.items():
-            cells = [by_what.get(what) for what in ("forward", "forward+backward")]
+            cells = [by_what.get(what) for what in PASSES]
             lines.append(f"| {name} | " + " | ".join(map(three_cells, cells)) + " |")
         lines.append("")
     if steps:

@@ -50,9 +50,9 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.001, momentum=0.9)
 
 
-def adamw(parameters):
+def adamw(parameters, fused=None):
     """The same as in `backreel_networks`."""
-    return torch.optim.AdamW(parameters, lr=0.001, weight_decay=0.01)
+    return torch.optim.AdamW(parameters, lr=0.001, weight_decay=0.01, fused=fused)
 
 
 NETWORKS = {"article_cnn": (article_cnn, sgd), "cnn3d": (cnn3d, adamw)}

@@ -11,14 +11,22 @@ import pytest
 import nn
 from nn.bench import __main__ as bench
 from nn.bench import backreel_side, measure, problem, table, worker
-from nn.bench.rows import GROUPS, ROWS, Row, conv, pool
+from nn.bench.rows import GROUPS, ROWS, USUAL, Row, conv, pool
 from nn.bench.side import Side, environment
+from video import models
 
 TINY = [
     conv("3x3", (2, 5, 4, 3), 2, 3, 1),
     conv("transposed", (2, 3, 4, 3), 2, 2, stride=2, kind="ConvTranspose"),
     pool("max", "MaxPool2d", (2, 5, 4, 3), 2),
     Row("step", "article's CNN", "article_cnn", (2, 8, 12, 3)),
+    Row("time", "GRU", "GRU", (2, 3, 4), {"hidden_size": 5}),
+    Row("time", "attention", "MultiHeadAttention", (2, 5, 6), {"heads": 3}),
+    Row("layer", "layer norm", "LayerNorm", (2, 5, 7)),
+    Row("layer", "GELU", "GELU", (2, 5, 7)),
+    Row("layer", "cross-entropy", "CrossEntropyLoss", (3, 5)),
+    Row("layer", "AdamW", "AdamW", (1, 8, 12, 3), {"network": "article_cnn"}),
+    Row("video", "CNNRNN", "CNNRNN", (2, 3, 16, 24, 3)),
 ]
 MACHINE = {
     "cpu": "A CPU",
@@ -44,11 +52,26 @@ def one_result(row=TINY[0], what="forward", ours=0.002, plain=0.008, last=0.006,
 def test_row_names_differ_and_every_kind_has_a_builder():
     assert len({(row.group, row.name) for row in ROWS}) == len(ROWS)
     assert {row.kind for row in ROWS} <= problem.MODULES.keys()
-    assert GROUPS == ["conv", "pool", "step", "start"]
+    assert GROUPS == ["conv", "pool", "step", "start", "time", "layer", "video"]
+    assert USUAL == GROUPS[:4]
+    assert {row.kind for row in ROWS if row.group == "video"} == set(models.storage.MODELS)
+
+
+def test_names_say_what_goes_in_and_out():
+    assert TINY[0].name == "3x3 2x5x4x3->2"
+    assert TINY[4].name == "GRU 2x3x4->5"
+    assert TINY[5].name == "attention 2x5x6"
+
+
+def test_pytorch_has_a_second_layout_for_images_and_volumes_alone():
+    two, one = ("plain", "channels last"), ("plain",)
+    assert [row.layouts for row in TINY] == [*[two] * 4, *[one] * 6, two]
 
 
 def test_every_row_can_be_built_and_its_options_hold():
     for row in ROWS:
+        if row.kind == "ResNet3D":
+            continue  # 33 million numbers to draw
         module = problem.module(Row.from_json(json.loads(json.dumps(row.to_json()))))
         if row.group in ("conv", "pool"):
             assert min(module.output_size(row.shape[1:-1])) >= 1
@@ -78,11 +101,23 @@ def test_operations_of_a_convolution():
     assert counted == {"forward": forward, "forward+backward": 3 * forward}
 
 
+def test_operations_of_an_lstm_and_of_attention():
+    N, T, D, H = 2, 3, 4, 5
+    lstm = Row("time", "", "LSTM", (N, T, D), {"hidden_size": H})
+    attention = Row("time", "", "MultiHeadAttention", (N, T, D), {"heads": 2})
+    with nn.kernels.using("reference"):
+        counted = [backreel_side.operations(row)["forward"] for row in (lstm, attention)]
+    projections = 4 * N * T * D * D  # of query, key, value and output
+    assert counted == [2 * N * T * 4 * H * (D + H), 2 * (projections + 2 * N * T * T * D)]
+
+
 # ---- command line -----------------------------------------------------------------------
 
 
-def test_everything_is_timed_when_nothing_is_named():
-    assert bench.parse([]).chosen == ROWS
+def test_the_usual_is_timed_when_nothing_is_named():
+    assert bench.parse([]).chosen == [row for row in ROWS if row.group in USUAL]
+    assert bench.parse(["--list"]).chosen == ROWS
+    assert [row.group for row in bench.parse(["--rows", "LSTM"]).chosen] == ["time"]
     assert {row.group for row in bench.parse(["pool", "--quick"]).chosen} == {"pool"}
     assert [row.name for row in bench.parse(["--rows", "1x1 8x"]).chosen] == ["1x1 8x56x56x64->256"]
 
@@ -90,7 +125,7 @@ def test_everything_is_timed_when_nothing_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stpe"], "no group 'stpe'; there are conv, pool, step, start"),
+        (["stpe"], "no group 'stpe'; there are conv, pool, step, start, time, layer, video"),
         (["pool", "--rows", "7x7"], "no row of pool has '7x7' in its name"),
         (["--threads", "0"], "--threads: expected a whole number from 1 on, got 0"),
     ],
@@ -149,6 +184,29 @@ def test_backreel_builds_every_kind_without_pytorch(tmp_path, monkeypatch):
             worker.prepare(backreel_side.build, row, tmp_path / row.label)
     step = measure.read(tmp_path / "article's CNN" / "training step")
     assert step["loss"].shape == () and step["d 0.weight"].any()
+    loss = measure.read(tmp_path / "cross-entropy" / "forward+backward")
+    assert loss["y"].shape == () and loss["dx"].shape == (3, 5)
+
+
+def test_a_loss_and_an_optimiser_do_what_they_are_called():
+    """The loss is that of the labels; AdamW goes its second step, from weights as drawn."""
+    loss, adamw = TINY[8:10]
+    with nn.kernels.using("reference"):
+        built = backreel_side.build(loss)["forward"]
+        value = built.read(built.run())["y"]
+        built = backreel_side.build(adamw)["optimiser step"]
+        steps = built.read(built.run())
+    z, labels = problem.inputs(loss), problem.labels(loss, 5)
+    assert value == pytest.approx(np.mean(np.log(np.exp(z).sum(-1)) - z[np.arange(3), labels]))
+
+    theta = problem.module(adamw)[0].weight.data.astype(np.float64)
+    g1, g2 = (problem.gradients(adamw, seed)[0].weight.data.astype(np.float64) for seed in (0, 1))
+    lr, decay, b1, b2, eps = 0.001, 0.01, 0.9, 0.999, 1e-8
+    after = theta * (1 - lr * decay) - lr * g1 / (np.abs(g1) + eps)
+    m = (b1 * (1 - b1) * g1 + (1 - b1) * g2) / (1 - b1**2)
+    v = (b2 * (1 - b2) * g1**2 + (1 - b2) * g2**2) / (1 - b2**2)
+    after = after * (1 - lr * decay) - lr * m / (np.sqrt(v) + eps)
+    assert np.abs(steps["step of 0.weight"] - (after - theta)).max() < 2e-4 * lr
 
 
 def test_a_worker_process_that_fails_is_told_from_one_that_answers(tmp_path, capfd):
@@ -283,6 +341,8 @@ def test_what_falls_short_is_named():
     assert "3x3 2x5x4x3->2, forward: 0.90, aim 1.0" in below
     assert f"geometric mean of {table.MAIN}, forward: 1.10, aim 2.0" in below
     assert "max 2x5x4x3, forward: 20 MiB, PyTorch's 12" in memory
+    networks = [Row("video", n, n, (8, 16, 64, 64, 3)) for n in ("Conv3dNet", "VideoTransformer")]
+    assert [row.aim for row in networks] == [1.2, 1.0]
     # Held to AVX2 the aim is 1.0 everywhere.
     assert list(table.short_of_aim(results[:2], {**MACHINE, "avx2": True})) == []
 
@@ -292,6 +352,9 @@ def test_geometric_means():
     ((key, (mean, count)),) = table.geometric_means(results).items()
     assert key == (table.OTHER, "forward") and count == 2
     assert mean == pytest.approx(2.0)
+    results = [one_result(TINY[i]) for i in (4, 6)] + [one_result(TINY[9], "optimiser step")]
+    classes = [name for name, _ in table.geometric_means(results)]
+    assert classes == ["recurrence and attention", "other layers"]
 
 
 def test_the_readme_table():
@@ -299,12 +362,14 @@ def test_the_readme_table():
         one_result(),
         one_result(what="forward+backward", ours=0.01, plain=0.009, last=0.02),
         one_result(TINY[3], "training step"),
+        one_result(TINY[9], "optimiser step"),
     ]
     text = table.markdown({"results": results, "machine": MACHINE})
     lines = text.splitlines()
     assert "A CPU, 2 threads" in lines[0] and "torch 2" in lines[0]
     assert "| 3x3 2x5x4x3->2 | 2.00 | 6.00 | **3.00** | 10.00 | 9.00 | 0.90 |" in lines
     assert "| article's CNN 2x8x12x3, training step | 2.00 | 6.00 | **3.00** |" in lines
+    assert "| AdamW 1x8x12x3, optimiser step | 2.00 | 6.00 | **3.00** |" in lines
     rows = [line for line in lines if line.startswith("|")]
     assert {line.count("|") for line in rows} == {5, 8}
 

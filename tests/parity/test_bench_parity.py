@@ -6,12 +6,14 @@ import pytest
 
 import nn
 from nn.bench import backreel_side, measure, problem, worker
+from nn.bench.backreel_networks import VIDEO_MODELS
 from nn.bench.rows import ROWS, Row, conv, pool
 from nn.bench.side import Side
 
 pytest.importorskip("torch")
 torch_side = pytest.importorskip("nn.bench.torch_side")
 
+NARROW = {"ResNet3D": {"channels": (3, 4, 5, 6, 7)}}
 TINY = [
     conv("", (2, 7, 3), 4, 3, 1),
     conv("", (2, 5, 7, 4), 6, 3, 2, dilation=2, groups=2),
@@ -24,6 +26,16 @@ TINY = [
     pool("", "AvgPool3d", (2, 5, 6, 7, 3), 2),
     Row("step", "", "article_cnn", (3, 12, 8, 3)),
     Row("step", "", "cnn3d", (3, 16, 16, 16, 2)),
+    Row("time", "", "LSTM", (2, 5, 3), {"hidden_size": 4}),
+    Row("time", "", "GRU", (2, 5, 3), {"hidden_size": 4}),
+    Row("time", "", "MultiHeadAttention", (2, 5, 6), {"heads": 3}),
+    Row("layer", "", "Linear", (3, 7), {"out_features": 5}),
+    Row("layer", "", "LayerNorm", (2, 5, 7)),
+    Row("layer", "", "BatchNorm", (2, 5, 7, 3)),
+    Row("layer", "", "GELU", (2, 5, 7)),
+    Row("layer", "", "CrossEntropyLoss", (5, 7)),
+    Row("layer", "", "AdamW", (1, 12, 8, 3), {"network": "article_cnn"}),
+    *[Row("video", "", name, (2, 3, 16, 24, 3), NARROW.get(name, {})) for name in VIDEO_MODELS],
 ]
 
 
@@ -37,7 +49,7 @@ def test_both_sides_agree(row, tmp_path):
     """Backreel on the reference kernels: nothing is compiled."""
     with nn.kernels.using("reference"):
         _, memory = worker.prepare(backreel_side.build, row, tmp_path / "backreel")
-    for layout in ("plain", "channels last") if len(row.shape) > 3 else ("plain",):
+    for layout in row.layouts:
         worker.prepare(partial(torch_side.build, layout=layout), row, tmp_path / layout)
     for what in memory:
         assert measure.disagreement(row, what, tmp_path) < measure.tolerance(row, "dx")
