@@ -4,23 +4,30 @@ A shell starts what runs in the background deaf to Ctrl-C, and what that starts 
 tests that interrupt a training need to be heard, wherever they are run.
 
 While the first tests run on one core, another compiles the kernels that later ones need.
-
 Compiling everything once, in both precisions, takes two minutes of a first run, and the compiler
-uses one core. The checks of all layers call all kernels in float64: run in a process of their own,
-they leave them in the cache on disk. What is not there in time the tests compile themselves.
+uses one core. So `compile_ahead.py` runs in a process of its own and leaves kernels in the cache on
+disk, while the tests that read files, which need few of them, come first. What is not there in time
+the tests compile themselves.
 """
 
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from nn.kernels import jit
 
 MANY = 1000  # tests: for a few it would not pay
+FIRST = ("faults", "video")  # folders
 helper = None
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in FIRST)
 
 
 def pytest_collection_finish(session):
@@ -28,7 +35,7 @@ def pytest_collection_finish(session):
     compiled = jit.FOLDER is not None and any(jit.FOLDER.rglob("*.nbc"))
     if len(session.items) > MANY and not compiled and not session.config.option.collectonly:
         helper = subprocess.Popen(
-            [sys.executable, "-m", "nn.gradcheck", "--kernels", "fast"],
+            [sys.executable, Path(__file__).with_name("compile_ahead.py")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
