@@ -5,9 +5,9 @@ tests that interrupt a training need to be heard, wherever they are run.
 
 While the first tests run on one core, another compiles the kernels that later ones need.
 Compiling everything once, in both precisions, takes two minutes of a first run, and the compiler
-uses one core. So `compile_ahead.py` runs in a process of its own and leaves kernels in the cache on
-disk, while the tests that read files, which need few of them, come first. What is not there in time
-the tests compile themselves.
+uses one core. So a process of its own does a training step, in float32, and the checks of
+all layers, in float64, and leaves the kernels in the cache on disk. Meanwhile the tests that read
+files, which need few of them, come first. What is not there in time the tests compile themselves.
 """
 
 import signal
@@ -19,6 +19,13 @@ from nn.kernels import jit
 
 MANY = 1000  # tests: for a few it would not pay
 FIRST = ("faults", "video")  # folders
+AHEAD = """
+import runpy, sys
+from nn.bench.backreel_networks import first_step
+first_step()
+sys.argv = ["nn.gradcheck", "--kernels", "fast"]
+runpy.run_module("nn.gradcheck", run_name="__main__")
+"""
 helper = None
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,7 +42,7 @@ def pytest_collection_finish(session):
     compiled = jit.FOLDER is not None and any(jit.FOLDER.rglob("*.nbc"))
     if len(session.items) > MANY and not compiled and not session.config.option.collectonly:
         helper = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("compile_ahead.py")],
+            [sys.executable, "-c", AHEAD],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
