@@ -19,10 +19,12 @@ def build(name, num_classes, size, frames, channels, **options):
 
 
 def conv3d(*arguments, **options):
+    """A 3-D convolution without bias: a batch norm follows it."""
     return nn.Conv3d(*arguments, bias=False, **options)
 
 
 def block_2d(A, B):
+    """Convolution, batch norm, ReLU and max pooling of frames, from A channels to B."""
     conv = nn.Conv2d(A, B, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(B), nn.ReLU(), nn.MaxPool2d(2))
 
@@ -48,6 +50,8 @@ class FrameCNN(nn.Module):
 
 
 class EarlyFusion(nn.Module):
+    """All frames as channels of one picture."""
+
     def __init__(self, num_classes, size, frames, channels):
         super().__init__()
         C, *widths = channels
@@ -63,11 +67,13 @@ class EarlyFusion(nn.Module):
 
 
 def whole_block(A, B, stride):
+    """A block of `Conv3dNet`: a 3×3×3 kernel in one piece."""
     conv = conv3d(A, B, 3, stride=(stride, 1, 1), padding=1)
     return nn.Sequential(conv, nn.BatchNorm3d(B), nn.ReLU(), nn.MaxPool3d((1, 2, 2)))
 
 
 def block_in_two_parts(A, B, stride):
+    """The same taken apart into space and time, with about as many weights."""
     M = 27 * A * B // (9 * A + 3 * B)
     return nn.Sequential(
         conv3d(A, M, (1, 3, 3), padding=(0, 1, 1)),
@@ -95,6 +101,8 @@ class Conv3dNet(nn.Module):
 
 
 class R2Plus1DNet(Conv3dNet):
+    """`Conv3dNet` with its kernels taken apart."""
+
     block = staticmethod(block_in_two_parts)
 
 
@@ -143,6 +151,8 @@ class ResNet3D(nn.Module):
 
 
 class SmallResNet3D(ResNet3D):
+    """A narrow one with one block a stage."""
+
     blocks, stem_kernel = 1, (3, 3, 3)
 
 
@@ -150,6 +160,8 @@ class SmallResNet3D(ResNet3D):
 
 
 class FrameFeatures(nn.Module):
+    """A small CNN over each frame: (N, C, T, H, W) → (N, T, D)."""
+
     def __init__(self, size, channels):
         super().__init__()
         *widths, D = channels
@@ -164,6 +176,8 @@ class FrameFeatures(nn.Module):
 
 
 class CNNRNN(nn.Module):
+    """A recurrent layer over the features of frames; its last state names the clip."""
+
     def __init__(self, num_classes, size, frames, channels, cell="lstm"):
         super().__init__()
         D = channels[-1]
@@ -177,6 +191,8 @@ class CNNRNN(nn.Module):
 
 
 class CNNAttention(nn.Module):
+    """Self-attention over the features of frames, then a class query looks at them."""
+
     def __init__(self, num_classes, size, frames, channels, heads=4):
         super().__init__()
         D = channels[-1]
@@ -213,6 +229,8 @@ class Look(nn.Module):
 
 
 class Dense(nn.Module):
+    """The dense half of a transformer block, with its norm and its way around."""
+
     def __init__(self, D):
         super().__init__()
         wide, narrow = nn.Linear(D, 4 * D), nn.Linear(4 * D, D)
@@ -223,6 +241,8 @@ class Dense(nn.Module):
 
 
 class DividedBlock(nn.Module):
+    """Attention over time, then over space, then the dense half."""
+
     def __init__(self, D, heads):
         super().__init__()
         self.time, self.space, self.dense = Look(D, heads), Look(D, heads), Dense(D)
@@ -235,6 +255,8 @@ class DividedBlock(nn.Module):
 
 
 class Positions(nn.Module):
+    """A learned vector for each time and one for each place."""
+
     def __init__(self, T, H, W, D):
         super().__init__()
         self.time_weight = nn.Parameter(torch.zeros(T, D))
@@ -245,6 +267,8 @@ class Positions(nn.Module):
 
 
 class VideoTransformer(nn.Module):
+    """Divided space-time attention over patches."""
+
     def __init__(self, num_classes, size, frames, channels, patch=8, depth=4, heads=4):
         super().__init__()
         (C, D), self.patch = channels, patch
