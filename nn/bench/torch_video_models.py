@@ -87,6 +87,8 @@ def block_in_two_parts(A, B, stride):
 
 
 class Conv3dNet(nn.Module):
+    """Blocks of 3-D convolution one after the other, then the mean."""
+
     block = staticmethod(whole_block)
 
     def __init__(self, num_classes, size, frames, channels):

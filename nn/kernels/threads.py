@@ -38,7 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _one_at_a_time = threading.Lock()
 _count = None  # not asked yet
-_workers = []
+_team = None  # (the counters, a queue of jobs for each worker) while nobody runs on them
 
 
 def count():
@@ -60,21 +60,27 @@ def set_count(threads):
 
 def run(kernel, *args):
     """kernel(turns, *args) on all threads; returns when the last has finished."""
-    from nn.kernels.turns import await_workers, counters  # not at the top: it loads numba
+    from nn.kernels.turns import ALL, await_workers  # not at the top: it loads numba
 
+    global _team
     with _one_at_a_time:
-        while len(_workers) < count() - 1:
-            _workers.append(_start_worker(len(_workers) + 1))
-        workers, done = _workers[: count() - 1], queue.SimpleQueue()
-        for jobs in workers:
+        counters, workers = _team or (np.zeros(ALL, np.int64), [])
+        # Should Ctrl-C break in before all have finished, these counters are not used again: a
+        # thread may still be at work, and would take the next kernel's tasks for its own.
+        _team = None
+        while len(workers) < count() - 1:
+            workers.append(_start_worker(len(workers) + 1, counters))
+        others, done = workers[: count() - 1], queue.SimpleQueue()
+        for jobs in others:
             jobs.put((kernel, args, done))
         try:
             kernel(counters, *args)
         finally:
-            busy = sum(not _take_back(jobs) for jobs in workers)
+            busy = sum(not _take_back(jobs) for jobs in others)
             await_workers(counters, busy)
             errors = [done.get() for _ in range(busy)]
             counters[:] = 0
+            _team = counters, workers
     for error in errors:
         if error is not None:
             raise error
@@ -99,16 +105,16 @@ def _take_back(jobs):
     return True
 
 
-def _start_worker(number):
+def _start_worker(number, counters):
     """A thread that does what is put into the queue that is returned."""
     jobs = queue.SimpleQueue()
     name = f"backreel-kernels-{number}"
-    threading.Thread(target=_work, args=(jobs,), name=name, daemon=True).start()
+    threading.Thread(target=_work, args=(jobs, counters), name=name, daemon=True).start()
     return jobs
 
 
-def _work(jobs):
-    from nn.kernels.turns import await_work, counters
+def _work(jobs, counters):
+    from nn.kernels.turns import await_work
 
     while True:
         await_work(counters)
@@ -122,5 +128,10 @@ def _work(jobs):
         del kernel, args, done  # hold no array while asleep
 
 
+def _forget_team():
+    global _team
+    _team = None
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.clear)  # a child process has one thread only
+    os.register_at_fork(after_in_child=_forget_team)  # a child process has one thread only

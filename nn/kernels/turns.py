@@ -28,19 +28,16 @@ kernel is a tenth of a millisecond away, and waking a sleeping thread takes half
 
 import platform
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
 from nn.kernels.jit import kernel
 
-# The counters, each on a cache line of its own: writing to one takes it away from other threads.
+# The counters: tasks handed out so far, tasks finished, workers back from their work. Each has a
+# cache line of its own: writing to one takes it away from other threads.
 TURNS, FINISHED, BACK, ALL = 0, 8, 16, 24
 SPINS = 14_000  # of 15 to 60 ns: less than a millisecond, while threads of OpenMP spin for many
-
-# Tasks handed out so far; tasks finished; workers that are back from their work.
-counters = np.zeros(ALL, np.int64)
 
 
 def _counter(context, builder, signature, args):

@@ -3,6 +3,7 @@
 Each against its equation in `reference`, at sizes around the ends of vectors, runs and shares.
 """
 
+import importlib
 import os
 import subprocess
 import sys
@@ -252,3 +253,17 @@ def test_arrays_from_the_pool_are_apart():
         array[:] = i
     assert [array.min() for array in several] == [array.max() for array in several] == [0, 1, 2]
     assert all(array.ctypes.data % 64 == 0 and array.flags.writeable for array in several)
+
+
+def test_after_ctrl_c_amid_a_kernel_the_next_one_is_whole(monkeypatch):
+    x = np.random.default_rng(0).standard_normal((400, 1000)).astype(np.float32)
+    wanted = kernels.add_rows(x)
+    turns = importlib.import_module("nn.kernels.turns")
+
+    def interrupted(counters, back):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(turns, "await_workers", interrupted)
+        kernels.add_rows(x)
+    np.testing.assert_array_equal(kernels.add_rows(x), wanted)
