@@ -22,8 +22,8 @@ class Linear(Module):
         dW = Σ xᵀ @ dy      (D_in, D_out)  summed over everything in front of the last axis
         db = Σ dy           (D_out,)
 
-    The three products are NumPy's, but for layers of many weights, where the compiled kernels
-    are faster (`nn/kernels/dense.py`).
+    The three products are NumPy's where they are small; the others are done on the kernels'
+    threads (`nn/kernels/product.py`; for layers of many weights `nn/kernels/dense.py`).
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
@@ -40,11 +40,8 @@ class Linear(Module):
                 f"{self.describe()}: expected an input (..., {self.in_features}), got {x.shape}"
             )
         self.save(x)
-        y = kernels.dense_forward(
-            x.reshape(-1, self.in_features), self.weight.data
-        )  # (rows, D_out)
-        if self.bias is not None:
-            y += self.bias.data
+        b = None if self.bias is None else self.bias.data
+        y = kernels.dense_forward(x.reshape(-1, self.in_features), self.weight.data, b)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy, need_input_grad=True):

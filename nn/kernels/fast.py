@@ -20,6 +20,7 @@ from nn.kernels import (
     loops,
     norms,
     pooling,
+    product,
     reference,
     repeated,
     spread,
@@ -280,18 +281,28 @@ def _pooled_shape(shape, kernel_size, stride, padding):
 
 
 # ---- dense layers -----------------------------------------------------------------------
+#
+# Three ways: large layers at a small batch (`dense`), sizes for which NumPy would wake threads of
+# its own (`product`), and NumPy's product for what is small.
 
 
-def _product(a, b):
-    """NumPy's a @ b, in memory that is used again."""
-    return np.matmul(a, b, out=aligned_empty((len(a), b.shape[1]), a.dtype))
+def _product(a, b, bias=None):
+    """a @ b + bias, a and b in any order of memory."""
+    if product.suits(len(a), *b.shape, a.dtype):
+        return product.product(a, b, bias)
+    y = np.matmul(a, b, out=aligned_empty((len(a), b.shape[1]), a.dtype))
+    if bias is not None:
+        y += bias
+    return y
 
 
-def dense_forward(x, w):
-    """See `reference.dense_forward`. NumPy's product for all but large layers."""
+def dense_forward(x, w, b=None):
+    """See `reference.dense_forward`."""
     x, w = _prepared(x, w)
-    tiles = dense.suits(len(x), *w.shape, x.dtype)
-    return dense.forward(x, w) if tiles else _product(x, w)
+    if dense.suits(len(x), *w.shape, x.dtype):
+        y = dense.forward(x, w)
+        return y if b is None else np.add(y, b, out=y)
+    return _product(x, w, b)
 
 
 def dense_backward_input(dy, w):
@@ -314,12 +325,12 @@ def repeated_product(w, times):
         return lambda x: x @ w
     panels = repeated.pack(w)
 
-    def product(x):
+    def times_w(x):
         if len(x) < repeated.SHORT or x.dtype != w.dtype:
             return x @ w
         return repeated.product(np.require(x, None, PLAIN), panels)
 
-    return product
+    return times_w
 
 
 # ---- sums over rows, and norms ----------------------------------------------------------

@@ -215,9 +215,9 @@ def avg_pool_backward(dy, input_size, kernel_size, stride, padding):
 # ---- dense layers -----------------------------------------------------------------------
 
 
-def dense_forward(x, w):
-    """y = x @ w: x (M, D_in), w (D_in, D_out) → y (M, D_out). Article §3.1.3, without b."""
-    return x @ w
+def dense_forward(x, w, b=None):
+    """y = x @ w + b: x (M, D_in), w (D_in, D_out), b (D_out,) → y (M, D_out). Article §3.1.3."""
+    return x @ w if b is None else x @ w + b
 
 
 def dense_backward_input(dy, w):
