@@ -205,4 +205,3 @@ def product(a, b, bias=None):
     )  # fmt: skip
     y = sums[0] if plan.shares == 1 else sums.sum(axis=0)
     return y if columns == N else np.ascontiguousarray(y[:, :N])
-
