@@ -15,7 +15,7 @@ import numpy as np
 from nn import kernels
 from nn.arguments import expect_gradient
 from nn.module import Module, inference
-from nn.similarity import make_similarity
+from nn.similarity import Dot, ScaledDot, make_similarity
 
 # From so many pairs of a query and a key on, the weights are not held. Measured: with fewer,
 # NumPy's products of small matrices are as fast as the tiles, and need no compiling.
@@ -156,7 +156,7 @@ class Attention(Module):
         self.lean = lean
 
     def forward(self, query, key=None, value=None, mask=None, causal=False):
-        passed = 1 + (key is not None) + (value is not None)
+        passed = count_passed(self, key, value)
         key = query if key is None else key
         value = key if value is None else value
         _check_arguments(self, query, key, value)
@@ -165,8 +165,9 @@ class Attention(Module):
         if self._is_lean(shape):
             seen = visible(self, mask, False, shape)
             a, b = self.similarity.operands(q, k)
-            y, log_sum = kernels.attention_forward(a, b, v, seen, causal)
-            self.save((a, b, v, y, log_sum, seen, causal), passed, query.ndim)
+            scale = self.similarity.scale(a.shape[-1])
+            y, log_sum = kernels.attention_forward(a, b, v, seen, causal, scale)
+            self.save((a, b, v, y, log_sum, seen, causal, scale), passed, query.ndim)
         else:
             s = self.similarity(q, k)  # (N, H, T_q, T_k)
             p = softmax_of_visible(s, visible(self, mask, causal, shape))
@@ -176,7 +177,8 @@ class Attention(Module):
             record.weights = self.weights(query, key, mask, causal)
         return _without_heads(y, query.ndim)
 
-    def backward(self, dy, need_input_grad=True):
+    def backward(self, dy, need_input_grad=True, into=None):
+        """The gradients. into: three arrays (N, heads, T, …) that those of q, k and v go to."""
         saved, passed, ndim = self.take()
         is_lean = len(saved) > 2
         v = saved[2] if is_lean else saved[1]
@@ -185,7 +187,9 @@ class Attention(Module):
         expect_gradient(self, dy, expected if ndim == 4 else (expected[0], *expected[2:]))
         dy = _with_heads(dy)
         if is_lean:
-            da, db, dv = kernels.attention_backward(dy, *saved)
+            # Where the operands are q and k themselves, their gradients can go there at once.
+            plain = type(self.similarity) in (Dot, ScaledDot)
+            da, db, dv = kernels.attention_backward(dy, *saved, into=into if plain else None)
             dq, dk = self.similarity.operands_backward(da, db)
         else:
             p, v = saved
@@ -194,6 +198,10 @@ class Attention(Module):
             dp *= p
             ds = dp - p * dp.sum(axis=-1, keepdims=True)
             dq, dk = self.similarity.backward(ds)
+        if into is not None:
+            for target, gradient in zip(into, (dq, dk, dv), strict=True):
+                if target is not gradient:
+                    target[...] = gradient
         gradients = [_without_heads(d, ndim) for d in (dq, dk, dv)]
         return merged(gradients, passed)
 
@@ -221,6 +229,13 @@ def described(layer):
 
 
 # ---- shapes -------------------------------------------------------------------------------
+
+
+def count_passed(layer, key, value):
+    """How many arguments were passed, the query among them."""
+    if key is None and value is not None:
+        raise ValueError(f"{layer.describe()}: values need keys, to be found by; got none")
+    return 1 + (key is not None) + (value is not None)
 
 
 def merged(gradients, passed):

@@ -4,9 +4,13 @@ import numpy as np
 
 from nn import initializers, kernels
 from nn.arguments import expect_gradient, whole_number
-from nn.attention import Attention, merged
+from nn.attention import Attention, count_passed
+from nn.kernels.aligned import aligned_empty
 from nn.linear import Linear
 from nn.module import Module, Parameter
+
+# Which projections read the same input, for so many inputs that were passed: parts first to last.
+PARTS = {1: [(0, 3)], 2: [(0, 1), (1, 3)], 3: [(0, 1), (1, 2), (2, 3)]}
 
 
 class MultiHeadAttention(Module):
@@ -44,7 +48,7 @@ class MultiHeadAttention(Module):
         self.attention = Attention("scaled_dot", lean=lean)
 
     def forward(self, query, key=None, value=None, mask=None, causal=False):
-        passed = 1 + (key is not None) + (value is not None)
+        passed = count_passed(self, key, value)
         key = query if key is None else key
         value = key if value is None else value
         inputs = (query, key, value)
@@ -53,9 +57,11 @@ class MultiHeadAttention(Module):
                 raise ValueError(
                     f"{self.describe()}: expected {name} (N, T, {self.dim}), got {x.shape}"
                 )
-        q, k, v = (self._heads(self._project(x, i)) for i, x in enumerate(inputs))
+        parts = PARTS[passed]
+        projected = [self._project(inputs[first], first, last) for first, last in parts]
+        q, k, v = (head for heads in projected for head in heads)
         y = self._together(self.attention(q, k, v, mask, causal))  # (N, T_q, D)
-        self.save(inputs, passed)
+        self.save([inputs[first] for first, _ in parts], passed)
         for record in self.watched:
             record.weights = self.attention.weights(q, k, mask, causal)
         return self.out_proj(y)
@@ -63,48 +69,57 @@ class MultiHeadAttention(Module):
     def backward(self, dy, need_input_grad=True):
         inputs, passed = self.take()
         expect_gradient(self, dy, inputs[0].shape)
-        dy = self._heads(self.out_proj.backward(dy))
-        d_projected = [self._together(d) for d in self.attention.backward(dy)]
-        self._add_gradients(inputs, d_projected)
+        N, T, D = dy.shape
+        dy = self.out_proj.backward(dy).reshape(N, T, self.heads, -1).swapaxes(1, 2)
+        parts = PARTS[passed]
+        d_projected = [
+            aligned_empty((*x.shape[:2], last - first, D), dy.dtype)
+            for x, (first, last) in zip(inputs, parts, strict=True)
+        ]
+        self.attention.backward(dy, into=[h for d in d_projected for h in self._heads(d)])
+        self._add_gradients(inputs, d_projected, parts)
         if need_input_grad:
-            gradients = [self._project_back(d, i) for i, d in enumerate(d_projected)]
-            return merged(gradients, passed)
+            gradients = [
+                kernels.dense_backward_input(_rows(d), self._weight(*part)).reshape(x.shape)
+                for x, d, part in zip(inputs, d_projected, parts, strict=True)
+            ]
+            return gradients[0] if passed == 1 else tuple(gradients)
 
     # ---- the three projections: part 0 for the query, 1 for the key, 2 for the value ----------
+    #
+    # Those of one input are one product: `layer(x)` multiplies x by W_q, W_k and W_v at once, and
+    # in backward the sum over them gives dx = dq + dk + dv without being formed.
 
-    def _columns(self, part):
-        """Which columns of in_proj_weight, and entries of in_proj_bias, are those of this part."""
-        return slice(part * self.dim, (part + 1) * self.dim)
+    def _weight(self, first, last):
+        """W of the parts from first to last, (D, (last − first) · D)."""
+        return self.in_proj_weight.data[:, first * self.dim : last * self.dim]
 
-    def _project(self, x, part):
-        N, T, D = x.shape
-        # NumPy's product takes some columns of a matrix as they are, without a copy.
-        y = x.reshape(-1, D) @ self.in_proj_weight.data[:, self._columns(part)]
+    def _project(self, x, first, last):
+        """q, k, v, or those of them from first to last, each (N, heads, T, d)."""
+        b = None
         if self.in_proj_bias is not None:
-            y += self.in_proj_bias.data[self._columns(part)]
-        return y.reshape(N, T, D)
+            b = self.in_proj_bias.data[first * self.dim : last * self.dim]
+        y = kernels.dense_forward(_rows(x), self._weight(first, last), b)
+        return self._heads(y.reshape(*x.shape[:2], last - first, self.dim))
 
-    def _project_back(self, dy, part):
-        dx = dy.reshape(-1, self.dim) @ self.in_proj_weight.data[:, self._columns(part)].T
-        return dx.reshape(dy.shape)
-
-    def _add_gradients(self, inputs, d_projected):
-        x_rows = [x.reshape(-1, self.dim) for x in inputs]
-        dy_rows = [dy.reshape(-1, self.dim) for dy in d_projected]
+    def _add_gradients(self, inputs, d_projected, parts):
         if self.in_proj_weight.trainable:
-            dw = np.empty_like(self.in_proj_weight.data, dtype=dy_rows[0].dtype)
-            for part, (x, dy) in enumerate(zip(x_rows, dy_rows, strict=True)):
-                dw[:, self._columns(part)] = x.T @ dy  # (D, D)
-            self.in_proj_weight.add_grad(dw)
+            dw = [
+                kernels.dense_backward_weight(_rows(d), _rows(x))
+                for x, d in zip(inputs, d_projected, strict=True)
+            ]
+            self.in_proj_weight.add_grad(dw[0] if len(dw) == 1 else np.concatenate(dw, axis=1))
         if self.in_proj_bias is not None and self.in_proj_bias.trainable:
-            self.in_proj_bias.add_grad(np.concatenate(list(map(kernels.add_rows, dy_rows))))
+            db = [kernels.add_rows(_rows(d)) for d in d_projected]
+            self.in_proj_bias.add_grad(np.concatenate(db))
 
     # ---- features in heads and back -----------------------------------------------------------
 
     def _heads(self, x):
-        """(N, T, D) → (N, heads, T, d): a view."""
-        N, T, D = x.shape
-        return x.reshape(N, T, self.heads, D // self.heads).swapaxes(1, 2)
+        """(N, T, parts, D) → for each part a view (N, heads, T, d)."""
+        N, T, parts, D = x.shape
+        x = x.reshape(N, T, parts, self.heads, D // self.heads)
+        return [x[:, :, part].swapaxes(1, 2) for part in range(parts)]
 
     def _together(self, x):
         """(N, heads, T, d) → (N, T, D)."""
@@ -115,3 +130,8 @@ class MultiHeadAttention(Module):
         bias = "" if self.in_proj_bias is not None else ", bias=False"
         lean = "" if self.attention.lean is None else f", lean={self.attention.lean}"
         return f"MultiHeadAttention({self.dim}, {self.heads}{bias}{lean})"
+
+
+def _rows(x):
+    """All positions below each other: (N, T, …) → (N·T, features)."""
+    return x.reshape(x.shape[0] * x.shape[1], -1)

@@ -8,9 +8,9 @@
     general       s_ij = q_i W k_jᵀ              (Luong et al. 2015, arXiv:1508.04025)
     additive      s_ij = v · tanh(q_i W_q + k_j W_k)    (Bahdanau et al. 2014, arXiv:1409.0473)
 
-All but the last are a product of two *operands*, one made of q and one made of k: s = a bᵀ. That
-is one matrix product for all pairs, and it can be done tile by tile, without ever holding s (see
-`nn/kernels/lean_attention.py`). The additive one is a small network for each pair.
+All but the last are a product of two *operands*, one made of q and one made of k, times a scale:
+s = c a bᵀ. That is one matrix product for all pairs, and it can be done tile by tile, without ever
+holding s (see `nn/kernels/lean_attention.py`). The additive one is a small network for each pair.
 """
 
 import math
@@ -28,7 +28,7 @@ class Dot(Module):
     """s = q kᵀ.
 
     Each pair met once in the product, so dq = ds k and dk = dsᵀ q. Similarities that are products
-    of other operands replace `operands` and its backward.
+    of other operands replace `operands` and its backward, or the scale.
     """
 
     is_product = True
@@ -37,14 +37,19 @@ class Dot(Module):
     def forward(self, q, k):
         a, b = self.operands(q, k)
         self.save(a, b)
-        return a @ b.swapaxes(-1, -2)  # (..., T_q, T_k)
+        return self.scale(q.shape[-1]) * (a @ b.swapaxes(-1, -2))  # (..., T_q, T_k)
 
     def backward(self, ds, need_input_grad=True):
         a, b = self.take()
+        ds = self.scale(a.shape[-1]) * ds
         return self.operands_backward(ds @ b, ds.swapaxes(-1, -2) @ a)
 
+    def scale(self, D):
+        """c, a Python number, which leaves float32 as it is."""
+        return 1.0
+
     def operands(self, q, k):
-        """a and b with s = a bᵀ; saves what its backward needs."""
+        """a and b with s = c a bᵀ; saves what its backward needs."""
         return q, k
 
     def operands_backward(self, da, db):
@@ -59,18 +64,8 @@ class ScaledDot(Dot):
     that softmax begins neither flat nor saturated, however wide the vectors.
     """
 
-    def operands(self, q, k):
-        self.save(q.shape[-1])
-        return q * _inverse_root(q.shape[-1]), k
-
-    def operands_backward(self, da, db):
-        (D,) = self.take()
-        return da * _inverse_root(D), db
-
-
-def _inverse_root(D):
-    """1/√D as a Python number, which leaves float32 as it is."""
-    return 1 / math.sqrt(D)
+    def scale(self, D):
+        return 1 / math.sqrt(D)
 
 
 class Cosine(Dot):

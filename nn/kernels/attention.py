@@ -16,8 +16,14 @@ and backward, with Pᵀ computed anew:
     dv  += Pᵀ · dy       keys × D_v
     db  += dSᵀ · a       keys × D
 
-Powers are of 2, so the queries are multiplied by log₂ e first. Here arrays are (N, T, H, D), as
-a dense layer leaves them: heads are neighbours in memory.
+Powers are of 2, so the queries are multiplied by log₂ e first, and by the scale of the scores.
+
+There are two kinds of tiles. Wide ones have two vectors in a row. Where a head has few features,
+or a clip few frames, half of those lanes would stay empty: then tiles are one vector wide.
+
+The arrays of a layer may lie in memory in any order, but for the features of a head, which are
+neighbours. Each comes flat, with the steps from clip to clip, from time to time and from head to
+head. What a task reads it first copies, to rows that end with zeros where the tiles do.
 """
 
 import math
@@ -27,56 +33,14 @@ import numpy as np
 from nn.kernels.cpu import SHORT, TALL
 from nn.kernels.jit import kernel
 from nn.kernels.lane_math import exp2, maximum
-from nn.kernels.tile import add_outer, apart, lanes, load, store
+from nn.kernels.tile import add_outer, apart, lanes, load, load_square, store, transposed
 from nn.kernels.turns import take
 
-KEYS = 8 * TALL  # in a chunk: its scores, KEYS × W numbers, stay in the first-level cache
 LOG2E = 1 / math.log(2)
 NOTHING = -1e30  # the maximum of no scores: finite, so that −∞ − NOTHING is −∞
 
 
-# ---- products of tiles ------------------------------------------------------------------
-
-
-@kernel
-def _product(a, at, width, terms, b, rows, out):
-    """out[r, :] = Σ_c a[c, at + r] · b[c, :] with a (terms, width), b (terms, W)."""
-    apart()
-    W = 2 * lanes(b)
-    zeros = np.zeros(W, b.dtype)
-    for r in range(0, rows, TALL):
-        tile = load(zeros, 0, 0, TALL, 2)
-        for c in range(terms):
-            tile = add_outer(tile, a, c * width + at + r, 1, b, c * W)
-        store(tile, out, r * W, W)
-
-
-@kernel
-def _add_over_keys(a, at, width, keys, p, rows, out):
-    """out[d, :] += Σ_t a[at + t, d] · p[t, :] with a (T_k, width), p (keys, W)."""
-    apart()
-    W = 2 * lanes(p)
-    for d in range(0, rows, SHORT):
-        tile = load(out, d * W, W, SHORT, 2)
-        for t in range(keys):
-            tile = add_outer(tile, a, (at + t) * width + d, 1, p, t * W)
-        store(tile, out, d * W, W)
-
-
-@kernel
-def _add_over_queries(p, keys, b, width, out, at):
-    """out[at + t, :] += Σ_l p[t, l] · b[l, :] with p (keys, W), b (W, width)."""
-    apart()
-    W = 2 * lanes(p)
-    for t in range(0, keys, TALL):
-        for d in range(0, width, W):
-            tile = load(out, (at + t) * width + d, width, TALL, 2)
-            for i in range(W):
-                tile = add_outer(tile, p, t * W + i, W, b, i * width + d)
-            store(tile, out, (at + t) * width + d, width)
-
-
-# ---- one head of one clip ---------------------------------------------------------------
+# ---- copies -----------------------------------------------------------------------------
 
 
 @kernel
@@ -85,185 +49,323 @@ def _up(n, multiple):
 
 
 @kernel
-def _rows_of(x, n, h, first, count, scale, out, width):
-    """out (count, width) = scale · x[n, first:first + count, h]; zeros where x ends."""
-    T, D = x.shape[1], x.shape[3]
-    out[:] = 0
-    for t in range(min(count, T - first)):
-        for d in range(D):
-            out[t * width + d] = x[n, first + t, h, d] * scale
+def _head(steps, n, h):
+    """Where head h of clip n begins."""
+    return n * steps[0] + h * steps[2]
 
 
 @kernel
-def _columns_of(x, n, h, first, count, scale, out, width):
-    """out (D, width) = scale · x[n, first:first + count, h]ᵀ; zeros where x ends."""
-    T, D = x.shape[1], x.shape[3]
-    out[:] = 0
-    for t in range(min(count, T - first)):
-        for d in range(D):
-            out[d * width + t] = x[n, first + t, h, d] * scale
+def _rows_of(x, at, step, count, D, out, width):
+    """out (rows, width) = x[at + t·step:][:D] for t < count, and zeros all around."""
+    L = lanes(out)
+    whole = D - D % L
+    for t in range(count):
+        i, o = at + t * step, t * width
+        for d in range(0, whole, L):
+            store(load(x, i + d, 0, 1, 1), out, o + d, 0)
+        for d in range(whole, D):
+            out[o + d] = x[i + d]
+        for d in range(D, width):
+            out[o + d] = 0
+    out[count * width :] = 0
 
 
 @kernel
-def _hide(s, n, h, query, key, keys, seen, causal):
-    """−∞ for the scores s (keys, W) of pairs that must not meet."""
-    W = 2 * lanes(s)
+def _columns_of(x, at, step, count, D, scale, out, width):
+    """out (D, width) = scale · x[at + t·step:][:D], t along the width; zeros beyond t = count."""
+    L = lanes(out)
+    rows, columns = count - count % L, D - D % L
+    for t in range(0, rows, L):
+        for d in range(0, columns, L):
+            square = transposed(load_square(x, at + t * step + d, step))
+            store(square * scale, out, d * width + t, width)
+    for t in range(count):
+        for d in range(columns if t < rows else 0, D):
+            out[d * width + t] = x[at + t * step + d] * scale
+    if count < width:
+        for d in range(D):
+            out[d * width + count : (d + 1) * width] = 0
+
+
+@kernel
+def _columns_back(out, width, count, D, x, at, step):
+    """x[at + t·step:][:D] = out[:, t] for t < count: `_columns_of` the other way."""
+    L = lanes(out)
+    rows, columns = count - count % L, D - D % L
+    for t in range(0, rows, L):
+        for d in range(0, columns, L):
+            store(transposed(load_square(out, d * width + t, width)), x, at + t * step + d, step)
+    for t in range(count):
+        for d in range(columns if t < rows else 0, D):
+            x[at + t * step + d] = out[d * width + t]
+
+
+@kernel
+def _rows_back(rows, width, count, D, x, at, step):
+    """x[at + t·step:][:D] = rows[t] for t < count."""
+    L = lanes(rows)
+    whole = D - D % L
+    for t in range(count):
+        for d in range(0, whole, L):
+            store(load(rows, t * width + d, 0, 1, 1), x, at + t * step + d, 0)
+        for d in range(whole, D):
+            x[at + t * step + d] = rows[t * width + d]
+
+
+@kernel
+def _hide(s, width, n, h, query, key, keys, seen, causal):
+    """−∞ for the scores s (keys, width) of pairs that must not meet."""
     if seen.size:
         clips, heads, queries, all_keys = seen.shape
         mask = seen[n if clips > 1 else 0, h if heads > 1 else 0]
         for t in range(keys):
             j = key + t if all_keys > 1 else 0
-            for i in range(W):
+            for i in range(width):
                 # Lanes beyond the last query take the last one's; nobody looks at them.
                 q = min(query + i, queries - 1) if queries > 1 else 0
                 if not mask[q, j]:
-                    s[t * W + i] = -np.inf
+                    s[t * width + i] = -np.inf
     if causal:
         for t in range(max(0, query - key), keys):
-            for i in range(min(W, key + t - query)):
-                s[t * W + i] = -np.inf
+            for i in range(min(width, key + t - query)):
+                s[t * width + i] = -np.inf
 
 
-@kernel
-def _run_softmax(s, keys, largest, total, y, rows):
-    """Take a chunk of scores into the running softmax; s becomes e^(s − maximum).
+# ---- both kinds of tiles ----------------------------------------------------------------
 
-    largest (W), total (W) and y (rows, W) are put right for the new maximum.
+
+def _make_kernels(tall, short, vectors):
+    """(forward, backward) on tiles of so many rows and vectors.
+
+    tall: rows of a tile whose columns are read once for all of them; short: of one whose rows are
+    features of a head, often 32 or 64.
     """
-    W = 2 * lanes(s)
-    old = load(largest, 0, 0, 1, 2)
-    new = old
-    for t in range(keys):
-        new = maximum(new, load(s, t * W, W, 1, 2))
-    c = exp2(old - new)
-    sums = load(total, 0, 0, 1, 2) * c
-    for t in range(keys):
-        e = exp2(load(s, t * W, W, 1, 2) - new)
-        sums = sums + e
-        store(e, s, t * W, W)
-    for d in range(rows):
-        store(load(y, d * W, W, 1, 2) * c, y, d * W, W)
-    store(new, largest, 0, W)
-    store(sums, total, 0, W)
+    # In a chunk, whose scores, keys × W, stay in the first-level cache: a whole number of tiles.
+    most_keys = tall * (8 * TALL // tall)
 
+    @kernel
+    def scores(b, at, width, terms, a, keys, out):
+        """out[t, :] = Σ_c b[at + t, c] · a[c, :] with b (T_k, width), a (terms, W)."""
+        apart()
+        W = vectors * lanes(a)
+        zeros = np.zeros(W, a.dtype)
+        for t in range(0, keys, tall):
+            tile = load(zeros, 0, 0, tall, vectors)
+            i = (at + t) * width
+            for c in range(terms):
+                tile = add_outer(tile, b, i + c, width, a, c * W)
+            store(tile, out, t * W, W)
 
-@kernel
-def _forward_head(a, b, v, seen, causal, n, h, y, log_sum):
-    T_q, D = a.shape[1], a.shape[3]
-    T_k, D_v = v.shape[1], v.shape[3]
-    W = 2 * lanes(a)
-    K, V = _up(T_k, TALL), _up(D_v, W)
-    one = a.dtype.type(1)
-    b_columns = np.empty(D * K, a.dtype)
-    _columns_of(b, n, h, 0, T_k, one, b_columns, K)
-    v_rows = np.empty(K * V, a.dtype)
-    _rows_of(v, n, h, 0, T_k, one, v_rows, V)
-    a_columns, s = np.empty(D * W, a.dtype), np.empty(KEYS * W, a.dtype)
-    largest, total, out = np.empty(W, a.dtype), np.empty(W, a.dtype), np.empty(V * W, a.dtype)
-    for query in range(0, T_q, W):
-        _columns_of(a, n, h, query, W, a.dtype.type(LOG2E), a_columns, W)
-        largest[:], total[:], out[:] = NOTHING, 0, 0
-        last = min(T_k, query + W) if causal else T_k
-        for key in range(0, last, KEYS):
-            keys = min(KEYS, last - key)
-            _product(b_columns, key, K, D, a_columns, keys, s)
-            _hide(s, n, h, query, key, keys, seen, causal)
-            _run_softmax(s, keys, largest, total, out, D_v)
-            _add_over_keys(v_rows, key, V, keys, s, D_v, out)
-        for i in range(min(W, T_q - query)):
-            nothing = total[i] == 0
-            share = one if nothing else one / total[i]
+    @kernel
+    def add_over_keys(b, at, width, keys, p, rows, out):
+        """out[d, :] += Σ_t b[at + t, d] · p[t, :] with b (T_k, width), p (keys, W)."""
+        apart()
+        W = vectors * lanes(p)
+        for d in range(0, rows, short):
+            tile = load(out, d * W, W, short, vectors)
+            for t in range(keys):
+                tile = add_outer(tile, b, (at + t) * width + d, 1, p, t * W)
+            store(tile, out, d * W, W)
+
+    @kernel
+    def add_over_queries(p, keys, a, queries, width, out, at):
+        """out[at + t, :] += Σ_i p[t, i] · a[i, :] with p (keys, W), a (queries, width)."""
+        apart()
+        W = vectors * lanes(p)
+        for t in range(0, keys, tall):
+            for d in range(0, width, W):
+                tile = load(out, (at + t) * width + d, width, tall, vectors)
+                for i in range(queries):
+                    tile = add_outer(tile, p, t * W + i, W, a, i * width + d)
+                store(tile, out, (at + t) * width + d, width)
+
+    @kernel
+    def run_softmax(s, keys, largest, total, y, rows):
+        """Take a chunk of scores into the running softmax; s becomes e^(s − maximum).
+
+        largest (W), total (W) and y (rows, W) are put right for the new maximum.
+        """
+        W = vectors * lanes(s)
+        old = load(largest, 0, 0, 1, vectors)
+        new = old
+        for t in range(keys):
+            new = maximum(new, load(s, t * W, W, 1, vectors))
+        c = exp2(old - new)
+        sums = load(total, 0, 0, 1, vectors) * c
+        for t in range(keys):
+            e = exp2(load(s, t * W, W, 1, vectors) - new)
+            sums = sums + e
+            store(e, s, t * W, W)
+        for d in range(rows):
+            store(load(y, d * W, W, 1, vectors) * c, y, d * W, W)
+        store(new, largest, 0, W)
+        store(sums, total, 0, W)
+
+    @kernel
+    def weigh(s, keys, log_sum, dp, along):
+        """From s and dp: s becomes the weights p = e^(s − L), dp becomes ds = p (dp − Σ dy y)."""
+        W = vectors * lanes(s)
+        level, mean = load(log_sum, 0, 0, 1, vectors), load(along, 0, 0, 1, vectors)
+        for t in range(keys):
+            p = exp2(load(s, t * W, W, 1, vectors) - level)
+            store(p, s, t * W, W)
+            store(p * (load(dp, t * W, W, 1, vectors) - mean), dp, t * W, W)
+        # The last tile of keys may reach beyond them, to keys that these queries do not see.
+        end = _up(keys, tall) * W
+        s[keys * W : end] = 0
+        dp[keys * W : end] = 0
+
+    @kernel
+    def padded(T_k, D, D_v, W):
+        """Keys, features and features of values, made up to whole tiles."""
+        multiple = max(W, short)
+        return _up(T_k, tall), _up(D, multiple), _up(D_v, multiple)
+
+    @kernel
+    def forward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch):
+        a, b, v, y = arrays
+        b_rows, v_rows, a_columns, s, largest, total, out = scratch
+        T_q, T_k, D, D_v = sizes
+        a_at, b_at, v_at, y_at = (
+            _head(steps[0], n, h), _head(steps[1], n, h), _head(steps[2], n, h),
+            _head(steps[3], n, h),
+        )  # fmt: skip
+        W = vectors * lanes(a)
+        _, C, V = padded(T_k, D, D_v, W)
+        _rows_of(b, b_at, steps[1][1], T_k, D, b_rows, C)
+        _rows_of(v, v_at, steps[2][1], T_k, D_v, v_rows, V)
+        for query in range(0, T_q, W):
+            count = min(W, T_q - query)
+            at = a_at + query * steps[0][1]
+            _columns_of(a, at, steps[0][1], count, D, scale, a_columns, W)
+            largest[:], total[:], out[:] = NOTHING, 0, 0
+            last = min(T_k, query + W) if causal else T_k
+            for key in range(0, last, most_keys):
+                keys = min(most_keys, last - key)
+                scores(b_rows, key, C, D, a_columns, keys, s)
+                _hide(s, W, n, h, query, key, keys, seen, causal)
+                run_softmax(s, keys, largest, total, out, D_v)
+                add_over_keys(v_rows, key, V, keys, s, D_v, out)
+            for i in range(count):
+                nothing = total[i] == 0
+                level = 0 if nothing else largest[i] / LOG2E + math.log(total[i])
+                log_sum[n, query + i, h] = level
+                total[i] = 1 if nothing else 1 / total[i]
+            total[count:] = 0
+            share = load(total, 0, 0, 1, vectors)
             for d in range(D_v):
-                y[n, query + i, h, d] = out[d * W + i] * share
-            log_sum[n, query + i, h] = 0 if nothing else largest[i] / LOG2E + math.log(total[i])
+                store(load(out, d * W, W, 1, vectors) * share, out, d * W, W)
+            _columns_back(out, W, count, D_v, y, y_at + query * steps[3][1], steps[3][1])
 
-
-@kernel
-def _weights(s, keys, log_sum, dp, along):
-    """From s and dp: s becomes the weights p = e^(s − L), dp becomes ds = p (dp − Σ dy y)."""
-    W = 2 * lanes(s)
-    level, mean = load(log_sum, 0, 0, 1, 2), load(along, 0, 0, 1, 2)
-    for t in range(keys):
-        p = exp2(load(s, t * W, W, 1, 2) - level)
-        store(p, s, t * W, W)
-        store(p * (load(dp, t * W, W, 1, 2) - mean), dp, t * W, W)
-    # The last tile of keys may reach beyond them, to keys that these queries do not see.
-    end = _up(keys, TALL) * W
-    s[keys * W : end] = 0
-    dp[keys * W : end] = 0
-
-
-@kernel
-def _backward_head(dy, a, b, v, y, log_sum, seen, causal, n, h, da, db, dv):
-    T_q, D = a.shape[1], a.shape[3]
-    T_k, D_v = v.shape[1], v.shape[3]
-    W = 2 * lanes(a)
-    K, C, V = _up(T_k, TALL), _up(D, W), _up(D_v, W)
-    one = a.dtype.type(1)
-    b_columns, b_rows = np.empty(D * K, a.dtype), np.empty(K * C, a.dtype)
-    _columns_of(b, n, h, 0, T_k, one, b_columns, K)
-    _rows_of(b, n, h, 0, T_k, one, b_rows, C)
-    v_columns = np.empty(D_v * K, a.dtype)
-    _columns_of(v, n, h, 0, T_k, one, v_columns, K)
-    db_rows, dv_rows = np.zeros(K * C, a.dtype), np.zeros(K * V, a.dtype)
-    a_columns, a_rows = np.empty(D * W, a.dtype), np.empty(W * C, a.dtype)
-    dy_columns, dy_rows = np.empty(D_v * W, a.dtype), np.empty(W * V, a.dtype)
-    s, dp, da_columns = (
-        np.empty(KEYS * W, a.dtype),
-        np.empty(KEYS * W, a.dtype),
-        np.empty(C * W, a.dtype),
-    )
-    level, along = np.empty(W, a.dtype), np.empty(W, a.dtype)
-    for query in range(0, T_q, W):
-        _columns_of(a, n, h, query, W, a.dtype.type(LOG2E), a_columns, W)
-        _rows_of(a, n, h, query, W, one, a_rows, C)
-        _columns_of(dy, n, h, query, W, one, dy_columns, W)
-        _rows_of(dy, n, h, query, W, one, dy_rows, V)
-        level[:], along[:], da_columns[:] = 0, 0, 0
-        for i in range(min(W, T_q - query)):
-            level[i] = log_sum[n, query + i, h] * LOG2E
-            for d in range(D_v):
-                along[i] += dy[n, query + i, h, d] * y[n, query + i, h, d]
-        last = min(T_k, query + W) if causal else T_k
-        for key in range(0, last, KEYS):
-            keys = min(KEYS, last - key)
-            _product(b_columns, key, K, D, a_columns, keys, s)
-            _hide(s, n, h, query, key, keys, seen, causal)
-            _product(v_columns, key, K, D_v, dy_columns, keys, dp)
-            _weights(s, keys, level, dp, along)
-            _add_over_queries(s, keys, dy_rows, V, dv_rows, key)
-            _add_over_queries(dp, keys, a_rows, C, db_rows, key)
-            _add_over_keys(b_rows, key, C, keys, dp, D, da_columns)
-        for i in range(min(W, T_q - query)):
+    @kernel
+    def backward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch):
+        dy, a, b, v, y, da, db, dv = arrays
+        b_rows, v_rows, db_rows, dv_rows, a_columns, dy_columns, da_columns = scratch[:7]
+        a_rows, dy_rows, s, dp, level, along = scratch[7:]
+        T_q, T_k, D, D_v = sizes
+        dy_at, a_at, b_at, v_at, y_at, da_at, db_at, dv_at = (
+            _head(steps[0], n, h), _head(steps[1], n, h), _head(steps[2], n, h),
+            _head(steps[3], n, h), _head(steps[4], n, h), _head(steps[5], n, h),
+            _head(steps[6], n, h), _head(steps[7], n, h),
+        )  # fmt: skip
+        W = vectors * lanes(a)
+        one = a.dtype.type(1)
+        _, C, V = padded(T_k, D, D_v, W)
+        _rows_of(b, b_at, steps[2][1], T_k, D, b_rows, C)
+        _rows_of(v, v_at, steps[3][1], T_k, D_v, v_rows, V)
+        db_rows[:], dv_rows[:] = 0, 0
+        back = scale / a.dtype.type(LOG2E)  # of the scores' scale, without the powers of 2
+        for query in range(0, T_q, W):
+            count = min(W, T_q - query)
+            a_from, dy_from = a_at + query * steps[1][1], dy_at + query * steps[0][1]
+            _columns_of(a, a_from, steps[1][1], count, D, scale, a_columns, W)
+            _rows_of(a, a_from, steps[1][1], count, D, a_rows, C)
+            _columns_of(dy, dy_from, steps[0][1], count, D_v, one, dy_columns, W)
+            _rows_of(dy, dy_from, steps[0][1], count, D_v, dy_rows, V)
+            level[:], along[:], da_columns[:] = 0, 0, 0
+            for i in range(count):
+                level[i] = log_sum[n, query + i, h] * LOG2E
+                y_from = y_at + (query + i) * steps[4][1]
+                total = a.dtype.type(0)
+                for d in range(D_v):
+                    total += dy_rows[i * V + d] * y[y_from + d]
+                along[i] = total
+            last = min(T_k, query + W) if causal else T_k
+            for key in range(0, last, most_keys):
+                keys = min(most_keys, last - key)
+                scores(b_rows, key, C, D, a_columns, keys, s)
+                _hide(s, W, n, h, query, key, keys, seen, causal)
+                scores(v_rows, key, V, D_v, dy_columns, keys, dp)
+                weigh(s, keys, level, dp, along)
+                add_over_queries(s, keys, dy_rows, count, V, dv_rows, key)
+                add_over_queries(dp, keys, a_rows, count, C, db_rows, key)
+                add_over_keys(b_rows, key, C, keys, dp, D, da_columns)
             for d in range(D):
-                da[n, query + i, h, d] = da_columns[d * W + i]
-    for t in range(T_k):
-        for d in range(D):
-            db[n, t, h, d] = db_rows[t * C + d]
-        for d in range(D_v):
-            dv[n, t, h, d] = dv_rows[t * V + d]
+                store(load(da_columns, d * W, W, 1, vectors) * back, da_columns, d * W, W)
+            _columns_back(da_columns, W, count, D, da, da_at + query * steps[5][1], steps[5][1])
+        db_rows *= back
+        _rows_back(db_rows, C, T_k, D, db, db_at, steps[6][1])
+        _rows_back(dv_rows, V, T_k, D_v, dv, dv_at, steps[7][1])
 
-
-# ---- all heads --------------------------------------------------------------------------
-
-
-@kernel
-def forward(turns, a, b, v, seen, causal, y, log_sum):
-    """Fill y (N, T_q, H, D_v) and log_sum (N, T_q, H). seen is empty where all may be seen."""
-    N, _, H, _ = a.shape
-    tasks = N * H
-    task = take(turns)
-    while task < tasks:
-        _forward_head(a, b, v, seen, causal, task // H, task % H, y, log_sum)
+    @kernel
+    def forward(turns, arrays, steps, sizes, scale, seen, causal, log_sum):
+        """Fill y and log_sum (N, T_q, H). seen is empty where all may be seen."""
+        N, _, H = log_sum.shape
+        _, T_k, D, D_v = sizes
+        dtype = log_sum.dtype
+        W = vectors * lanes(log_sum)
+        K, C, V = padded(T_k, D, D_v, W)
+        scratch = (
+            np.empty(K * C, dtype),
+            np.empty(K * V, dtype),
+            np.empty(D * W, dtype),
+            np.empty(most_keys * W, dtype),
+            np.empty(W, dtype),
+            np.empty(W, dtype),
+            np.empty(V * W, dtype),
+        )
         task = take(turns)
+        while task < N * H:
+            n, h = task // H, task % H
+            forward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch)
+            task = take(turns)
 
-
-@kernel
-def backward(turns, dy, a, b, v, y, log_sum, seen, causal, da, db, dv):
-    """Fill da, db and dv, shaped as a, b and v."""
-    N, _, H, _ = a.shape
-    tasks = N * H
-    task = take(turns)
-    while task < tasks:
-        _backward_head(dy, a, b, v, y, log_sum, seen, causal, task // H, task % H, da, db, dv)
+    @kernel
+    def backward(turns, arrays, steps, sizes, scale, seen, causal, log_sum):
+        """Fill da, db and dv."""
+        N, _, H = log_sum.shape
+        _, T_k, D, D_v = sizes
+        dtype = log_sum.dtype
+        W = vectors * lanes(log_sum)
+        K, C, V = padded(T_k, D, D_v, W)
+        scratch = (
+            np.empty(K * C, dtype),
+            np.empty(K * V, dtype),
+            np.empty(K * C, dtype),
+            np.empty(K * V, dtype),
+            np.empty(D * W, dtype),
+            np.empty(D_v * W, dtype),
+            np.empty(C * W, dtype),
+            np.empty(W * C, dtype),
+            np.empty(W * V, dtype),
+            np.empty(most_keys * W, dtype),
+            np.empty(most_keys * W, dtype),
+            np.empty(W, dtype),
+            np.empty(W, dtype),
+        )
         task = take(turns)
+        while task < N * H:
+            n, h = task // H, task % H
+            backward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch)
+            task = take(turns)
+
+    return forward, backward
+
+
+WIDE = _make_kernels(TALL, SHORT, 2)
+NARROW = _make_kernels(2 * SHORT, 2 * SHORT, 1)
+
+
+def kernels_for(T_q, D, D_v, lanes):
+    """(forward, backward) on the tiles of which less is left empty."""
+    return NARROW if T_q <= lanes or max(D, D_v) <= lanes else WIDE

@@ -30,8 +30,9 @@ from nn.kernels import (
     winograd,
     winograd_gradient,
 )
-from nn.kernels.aligned import aligned_empty
+from nn.kernels.aligned import aligned_empty, flat_view
 from nn.kernels.channels import narrowed, widened
+from nn.kernels.cpu import VECTOR_BYTES
 from nn.kernels.reference import output_size, winner_dtype
 
 PLAIN = ["C", "ALIGNED", "WRITEABLE"]  # (Numba compiles anew for read-only arrays)
@@ -430,27 +431,46 @@ def adam(theta, grad, mean, square, *settings):
 ALL_SEEN = np.zeros((0, 0, 0, 0), bool)
 
 
-def _heads_inside(x):
-    """(N, H, T, D) → (N, T, H, D)."""
-    return x.swapaxes(1, 2)
-
-
-def attention_forward(a, b, v, visible=None, causal=False):
+def attention_forward(a, b, v, visible=None, causal=False, scale=1.0):
     """See `lean_attention.attention_forward`."""
-    a, b, v = _prepared(*map(_heads_inside, (a, b, v)))
-    y = np.empty((*a.shape[:3], v.shape[3]), a.dtype)
-    log_sum = np.empty(a.shape[:3], a.dtype)
-    threads.run(attention.forward, a, b, v, _seen(visible), bool(causal), y, log_sum)
-    return _heads_inside(y), _heads_inside(log_sum)
+    a, b, v = _heads(a, b, v)
+    (N, H, T_q, D), (*_, T_k, D_v) = a.shape, v.shape
+    y = aligned_empty((N, T_q, H, D_v), a.dtype).swapaxes(1, 2)  # as a dense layer wants it
+    log_sum = np.empty((N, T_q, H), a.dtype)
+    forward, _ = attention.kernels_for(T_q, D, D_v, VECTOR_BYTES // a.itemsize)
+    _attend(forward, (a, b, v, y), (T_q, T_k, D, D_v), scale, visible, causal, log_sum)
+    return y, log_sum.swapaxes(1, 2)
 
 
-def attention_backward(dy, a, b, v, y, log_sum, visible=None, causal=False):
+def attention_backward(dy, a, b, v, y, log_sum, visible=None, causal=False, scale=1.0, into=None):
     """See `lean_attention.attention_backward`."""
-    arrays = _prepared(*map(_heads_inside, (dy, a, b, v, y, log_sum)))
-    gradients = [np.empty_like(array) for array in arrays[1:4]]
-    threads.run(attention.backward, *arrays, _seen(visible), bool(causal), *gradients)
-    return tuple(map(_heads_inside, gradients))
+    dy, a, b, v, y = _heads(dy, a, b, v, y)
+    (*_, T_q, D), (*_, T_k, D_v) = a.shape, v.shape
+    if into is None:
+        into = tuple(np.empty_like(array) for array in (a, b, v))
+    arrays = (dy, a, b, v, y, *into)
+    log_sum = _plain(log_sum.swapaxes(1, 2), a.dtype)
+    _, backward = attention.kernels_for(T_q, D, D_v, VECTOR_BYTES // a.itemsize)
+    _attend(backward, arrays, (T_q, T_k, D, D_v), scale, visible, causal, log_sum)
+    return into
 
 
-def _seen(visible):
-    return ALL_SEEN if visible is None else np.require(visible, bool, PLAIN)
+def _heads(*arrays):
+    """The arrays (N, H, T, D) in one type; the features of a head are neighbours in memory."""
+    dtype = np.result_type(*arrays)
+    if dtype not in (np.float32, np.float64):
+        _prepared(*arrays)  # says so
+    return [
+        a if a.dtype == dtype and a.strides[-1] == a.itemsize and a.flags.writeable
+        else np.require(a, dtype, PLAIN)
+        for a in arrays
+    ]  # fmt: skip
+
+
+def _attend(kernel, arrays, sizes, scale, visible, causal, log_sum):
+    flat = [flat_view(a) for a in arrays]
+    steps = tuple([(s[0], s[2], s[1]) for _, _, s in flat])  # from clip, time and head to the next
+    seen = ALL_SEEN if visible is None else np.require(visible, bool, PLAIN)
+    scale = arrays[0].dtype.type(scale * attention.LOG2E)
+    numbers = tuple([a for a, _, _ in flat])
+    threads.run(kernel, numbers, steps, sizes, scale, seen, bool(causal), log_sum)

@@ -143,6 +143,56 @@ def store(typing_context, tile, array, offset, step):
 
 
 @intrinsic
+def load_square(typing_context, array, offset, step):
+    """A tile as high as a vector is wide, one vector in a row: row r from offset + r·step."""
+    lanes = VECTOR_BYTES * 8 // array.dtype.bitwidth
+    tile = Tile(array.dtype, lanes, 1)
+
+    def codegen(context, builder, signature, args):
+        array, offset, step = args
+        value = context.get_value_type(tile)(ir.Undefined)
+        pointer = _pointer(context, builder, signature.args[0], array, offset)
+        for r, vector in enumerate(_rows_at(builder, pointer, step, tile, lanes)):
+            value = builder.insert_value(value, vector, r)
+        return value
+
+    return tile(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def transposed(typing_context, tile):
+    """The square tile with rows and columns exchanged.
+
+    A square of 2×2 blocks is transposed by exchanging the two off its diagonal, and then each
+    block by itself: blocks of 1, 2, 4, … numbers, in any order. One exchange makes two rows new.
+    """
+    if not (isinstance(tile, Tile) and (tile.rows, tile.vectors) == (tile.lanes, 1)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        L = tile.lanes
+        rows = [builder.extract_value(args[0], r) for r in range(L)]
+        kind = ir.VectorType(ir.IntType(32), L)
+        size = 1
+        while size < L:
+            # Numbers from L on are those of the second row.
+            first = kind([i if not i & size else L + (i ^ size) for i in range(L)])
+            second = kind([i ^ size if not i & size else L + i for i in range(L)])
+            for r in range(L):
+                if not r & size:
+                    pair = rows[r], rows[r | size]
+                    rows[r] = builder.shuffle_vector(*pair, first)
+                    rows[r | size] = builder.shuffle_vector(*pair, second)
+            size *= 2
+        value = args[0]
+        for r in range(L):
+            value = builder.insert_value(value, rows[r], r)
+        return value
+
+    return tile(tile), codegen
+
+
+@intrinsic
 def add_outer(typing_context, tile, a, a_offset, a_step, b, b_offset):
     """tile[r, :] + a[a_offset + r·a_step] · b[b_offset:], for all rows r.
 

@@ -197,6 +197,13 @@ def test_causal_is_the_lower_triangle_of_a_mask():
     assert not both[:, 0].any() and both[:, 1:].all()
 
 
+@pytest.mark.parametrize("layer", [nn.Attention(), nn.MultiHeadAttention(4, 2)])
+def test_values_without_keys_are_refused(layer):
+    x = normal(2, 3, 4)
+    with pytest.raises(ValueError, match="values need keys"):
+        layer(x, value=x)
+
+
 # ---- lean ---------------------------------------------------------------------------------
 
 

@@ -68,8 +68,8 @@ class AttentionParts(Module):
     def backward(self, dy, need_input_grad=True):
         saved, passed, ndim = self.take()
         if len(saved) > 2:
-            a, b, v, _, log_sum, seen, causal = saved
-            s = a @ b.swapaxes(-1, -2)
+            a, b, v, _, log_sum, seen, causal, scale = saved
+            s = scale * (a @ b.swapaxes(-1, -2))
             seen = np.ones(s.shape, bool) if seen is None else np.broadcast_to(seen, s.shape)
             p = np.exp(s - log_sum[..., None]) * (np.tril(seen) if causal else seen)
         else:
@@ -78,6 +78,7 @@ class AttentionParts(Module):
         dv = self.value_gradient(p, dy)
         ds = self.through_softmax(p, self.weight_gradient(dy, v))
         if len(saved) > 2:
+            ds = scale * ds
             dq, dk = self.similarity.operands_backward(ds @ b, ds.swapaxes(-1, -2) @ a)
         else:
             dq, dk = self.similarity.backward(ds)
@@ -145,21 +146,25 @@ class HeadsParts(Module):
 
     def backward(self, dy, need_input_grad=True):
         inputs, passed = self.take()
+        inputs = [inputs[min(i, passed - 1)] for i in range(3)]  # of query, key and value
         dy = self.split(self.out_proj.backward(dy))
         projected = [self._together(d) for d in self.through_attention(dy)]
         self.add_gradients(inputs, projected)
         if need_input_grad:
-            dq, dk, dv = (self._project_back(d, i) for i, d in enumerate(projected))
+            dq, dk, dv = (d @ self._weight(i, i + 1).T for i, d in enumerate(projected))
             return merged((dq, dk, dv), passed)
 
     def split(self, dy):
-        return self._heads(dy)
+        return self._heads(dy[:, :, None])[0]
 
     def through_attention(self, dy):
         return self.attention.backward(dy)
 
     def add_gradients(self, inputs, projected):
-        self._add_gradients(inputs, projected)
+        dw = [np.tensordot(x, d, 2 * ((0, 1),)) for x, d in zip(inputs, projected, strict=True)]
+        self.in_proj_weight.add_grad(np.concatenate(dw, axis=1))
+        if self.in_proj_bias is not None:
+            self.in_proj_bias.add_grad(np.concatenate([d.sum(axis=(0, 1)) for d in projected]))
 
 
 @bug("MultiHeadAttention")
@@ -170,7 +175,7 @@ class SplitTheOtherWay(HeadsParts):
         N, T, D = dy.shape
         back = self.heads if self.heads > 1 else 2
         mixed = dy.reshape(N, T, D // back, back).swapaxes(2, 3).reshape(N, T, D)
-        return self._heads(mixed)
+        return super().split(mixed)
 
 
 @bug("MultiHeadAttention")
@@ -187,7 +192,7 @@ class ProjectionsReversed(HeadsParts):
     """dW and db of the three projections stand in the order value, key, query."""
 
     def add_gradients(self, inputs, projected):
-        self._add_gradients(inputs, projected[::-1])
+        super().add_gradients(inputs, projected[::-1])
 
 
 @bug("MultiHeadAttention", only_with="a bias of the projections")
