@@ -67,6 +67,33 @@ class Cell(Module):
         if self.W.trainable:
             self.W.add_grad(kernels.dense_backward_weight(rows(dq), rows(h_before)))  # (H, G·H)
 
+    # ---- all steps in one kernel, for the kinds that have one -----------------------------------
+
+    def compiled(self, x):
+        """The kernels for all steps of this kind of cell on numbers of this type, or None."""
+        kind = COMPILED.get(type(self)) if x.dtype == self.U.data.dtype else None
+        return kernels.all_steps(kind, x.dtype)
+
+    def all_steps(self, x, state, backwards):
+        """y (N, T, H), the last state, and what backward needs, from x (N, T, D): clips first."""
+        kind, compiled = COMPILED[type(self)], self.compiled(x)
+        weights = self.U.data, self.b.data, self.W.data, self.b_h.data if self.splits else None
+        y, last, kept = compiled.forward(kind, x, *weights, np.stack(state), backwards)
+        return y, tuple(last), (compiled, kept)
+
+    def all_steps_backward(self, x, dy, dstate, saved, cuts, backwards, need_input_grad):
+        """dx and the gradient of the first state. Adds those of all weights."""
+        kind, (compiled, kept) = COMPILED[type(self)], saved
+        args = dy, self.W.data, np.stack(dstate), kept, cuts, backwards
+        dfirst = compiled.backward(kind, *args)
+        asked = need_input_grad, self.U.trainable, self.W.trainable
+        dx, *grads = compiled.gradients(kind, x, self.U.data, kept, *asked)
+        parameters = [self.U, self.W, self.b, *([self.b_h] if self.splits else [])]
+        for parameter, grad in zip(parameters, grads, strict=False):
+            if parameter.trainable:
+                parameter.add_grad(grad)
+        return dx, tuple(dfirst)
+
     # ---- the step: what each kind of cell is -------------------------------------------------
 
     def step(self, p, q, state):
@@ -192,6 +219,9 @@ class GRUCell(Cell):
         parts(dq, 3)[2][...] *= r  # the candidate saw its q through r
         return (dh * z,)
 
+
+# Cells whose steps a kernel does all at once. (By their type: who inherits may have other steps.)
+COMPILED = {LSTMCell: "lstm", GRUCell: "gru"}
 
 # f, and its slope written in terms of h = f(a)
 ACTIVATIONS = {

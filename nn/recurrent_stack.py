@@ -10,15 +10,22 @@ import numpy as np
 from nn.arguments import expect_gradient, whole_number
 from nn.dropout import Dropout
 from nn.module import Module
-from nn.through_time import back_through_time, in_direction, masked, over_time
+from nn.through_time import back_through_time, in_direction, masked, over_time, time_first
 
 
 class Run(NamedTuple):
-    """What one cell keeps of one forward, in its direction: x, the h before each step, steps."""
+    """What one cell keeps of one forward, step by step in its direction, all with time first."""
 
-    x: np.ndarray
-    h_before: np.ndarray
+    x: np.ndarray  # (T, N, *S, D)
+    h_before: np.ndarray  # the h before each step
     steps: list
+
+
+class CompiledRun(NamedTuple):
+    """What it keeps where a kernel has done all steps at once."""
+
+    x: np.ndarray  # (N, T, D)
+    saved: tuple
 
 
 class _Recurrent(Module):
@@ -48,6 +55,8 @@ class _Recurrent(Module):
     Raises ValueError in forward for inputs, states or masks of other shapes, and for no steps.
     """
 
+    step_by_step = False  # True: the plain loop over time, whatever kernels there are
+
     def _settle(
         self, cell, input_size, hidden_size, num_layers, bidirectional, dropout, truncate, rng
     ):
@@ -69,10 +78,9 @@ class _Recurrent(Module):
 
     def forward(self, x, state=None, mask=None):
         self._check_input(x)
-        x = np.ascontiguousarray(x.swapaxes(0, 1))  # (T, N, *S, D): each step in one piece
         first = self._states(x, state)
         if mask is not None:
-            mask = self._time_first(x, mask)
+            mask = self._beside(x, mask)
             x = np.where(mask, x, 0)
         runs, last = [], []
         for layer in range(self.num_layers):
@@ -88,53 +96,67 @@ class _Recurrent(Module):
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)
         self.last_state = self._joined(last)
         self.save(runs, x, mask, state is not None)
-        y = masked(self._output(x), mask)
-        return np.ascontiguousarray(y.swapaxes(0, 1))  # (N, T, *S, H)
+        return masked(self._output(x), mask)  # (N, T, *S, H)
 
     def _run(self, cell, direction, x, state, mask):
-        """One cell over x (T, N, *S, D): what it keeps, h (T, N, *S, H), and the last state."""
-        x, mask = in_direction(direction, x, mask)
+        """One cell over x (N, T, *S, D): what it keeps, h (N, T, *S, H), and the last state."""
+        if mask is None and not self.step_by_step and cell.compiled(x):
+            h, state, saved = cell.all_steps(x, state, direction == 1)
+            return CompiledRun(x, saved), h, state
+        x, mask = in_direction(direction, time_first(x), time_first(mask))
         h, state, steps = over_time(cell, x, state, mask)
         (y,) = in_direction(direction, masked(h[1:], mask))
-        return Run(x, h[:-1], steps), y, state
+        return Run(x, h[:-1], steps), time_first(y), state
 
     # ---- backward ------------------------------------------------------------------------
 
     def backward(self, dy, dstate=None, need_input_grad=True):
         runs, h, mask, state_given = self.take()
-        T, N, *S, _ = h.shape
+        N, T, *S, _ = h.shape
         if dy is None:
             dy = np.zeros((N, T, *S, self._output_size()), h.dtype)
         expect_gradient(self, dy, (N, T, *S, self._output_size()))
         dlast = self._states(h, dstate, "dstate")
-        dy = masked(np.ascontiguousarray(dy.swapaxes(0, 1)), mask)
-        dx = self._output_backward(dy, h)
+        dx = self._output_backward(masked(dy, mask), h)
         dfirst = [None] * len(self.cells)
         for layer in reversed(range(self.num_layers)):
             dhs = np.split(dx, self.directions, axis=-1)  # x of the layer above was h of this one
             needed = layer > 0 or need_input_grad
             dxs = []
             for i, direction in self._cells_of(layer):
-                dx_i, dfirst[i] = self._run_backward(
-                    self.cells[i], direction, runs[i], dhs[direction], dlast[i], mask, needed
-                )
+                cell, dh = self.cells[i], masked(dhs[direction], mask)
+                if isinstance(runs[i], CompiledRun):
+                    args = runs[i], dh, dlast[i], state_given, needed
+                    dx_i, dfirst[i] = self._compiled_backward(cell, direction, *args)
+                else:
+                    args = runs[i], time_first(dh), dlast[i], time_first(mask), needed
+                    dx_i, dfirst[i] = self._run_backward(cell, direction, *args)
+                    dx_i = time_first(dx_i)
                 dxs.append(dx_i)
             if not needed:
                 return None
             dx = dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1]  # both directions have read x
             if layer and self.dropout is not None:
                 dx = self.dropout.backward(dx)
-        dx = np.ascontiguousarray(dx.swapaxes(0, 1))
         return (dx, self._joined(dfirst)) if state_given else dx
 
     def _run_backward(self, cell, direction, run, dh, dlast, mask, need_input_grad):
         """One cell: back through time, then the gradients of all weights, one product each."""
         dh, mask = in_direction(direction, dh, mask)
         cuts = self._cuts(len(dh), direction)
-        dp, dq, dfirst = back_through_time(cell, masked(dh, mask), dlast, run.steps, mask, cuts)
+        dp, dq, dfirst = back_through_time(cell, dh, dlast, run.steps, mask, cuts)
         cell.add_recurrent_gradients(run.h_before, dq)
         (dx,) = in_direction(direction, cell.project_backward(run.x, dp, need_input_grad))
         return dx, dfirst
+
+    def _compiled_backward(self, cell, direction, run, dh, dlast, state_given, need_input_grad):
+        """The same where a kernel has done all steps at once."""
+        T = dh.shape[1]
+        cuts = np.zeros(T, bool)
+        cuts[list(self._cuts(T, direction))] = True
+        cuts[0] |= not state_given  # nobody asks for what would come out there
+        args = run.x, dh, dlast, run.saved, cuts, direction == 1, need_input_grad
+        return cell.all_steps_backward(*args)
 
     # ---- an output layer on top: RNN, LSTM and GRU may have one --------------------------------
 
@@ -159,8 +181,8 @@ class _Recurrent(Module):
         return {T - t for t in starts} if direction else set(starts)
 
     def _states(self, x, state, name="state"):
-        """A state as it was passed, as one for each cell, beside x (T, N, *S, …); None: zeros."""
-        shape = (len(self.cells), *x.shape[1:-1], self.hidden_size)
+        """A state as it was passed, as one for each cell, beside x (N, T, *S, …); None: zeros."""
+        shape = (len(self.cells), len(x), *x.shape[2:-1], self.hidden_size)
         count = self.cells[0].states
         if state is None:
             return [(np.zeros(shape[1:], x.dtype),) * count] * len(self.cells)
@@ -177,15 +199,15 @@ class _Recurrent(Module):
         arrays = tuple(np.stack(parts) for parts in zip(*states, strict=True))
         return arrays if len(arrays) > 1 else arrays[0]
 
-    def _time_first(self, x, mask):
-        """The mask (N, T) as (T, N, 1, …), to stand beside x (T, N, *S, D)."""
+    def _beside(self, x, mask):
+        """The mask (N, T) as (N, T, 1, …), to stand beside x (N, T, *S, D)."""
         mask = np.asarray(mask)
-        if mask.shape != x.shape[1::-1] or mask.dtype != bool:
+        if mask.shape != x.shape[:2] or mask.dtype != bool:
             raise ValueError(
-                f"{self.describe()}: expected a boolean mask (N, T) = {x.shape[1::-1]}, True where "
+                f"{self.describe()}: expected a boolean mask (N, T) = {x.shape[:2]}, True where "
                 f"valid, got {mask.dtype} {mask.shape}"
             )
-        return mask.T.reshape(*mask.T.shape, *(1,) * (x.ndim - 2))
+        return mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
 
     def _check_input(self, x):
         """ValueError unless x has the axes, the features and at least one step."""

@@ -63,6 +63,11 @@ def masked(a, mask):
     return a if mask is None else np.where(mask, a, 0)
 
 
+def time_first(a):
+    """(N, T, …) → (T, N, …), each step in one piece; and the other way round. None stays None."""
+    return None if a is None else np.ascontiguousarray(a.swapaxes(0, 1))
+
+
 def in_direction(direction, *arrays):
     """Arrays (T, …) as direction 1 reads them: from the last step to the first. None stays None."""
     return [a if a is None or direction == 0 else a[::-1] for a in arrays]

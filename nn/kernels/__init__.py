@@ -27,6 +27,7 @@ __all__ = [
     "activate_backward",
     "adam",
     "add_rows",
+    "all_steps",
     "attention_backward",
     "attention_forward",
     "avg_pool_backward",
@@ -93,6 +94,16 @@ def explain(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1):
         print(nn.kernels.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1))
     """
     return choice.explain(current(), x_shape, w_shape, stride, padding, dilation, groups)
+
+
+def all_steps(kind, dtype):
+    """The kernels for all steps of an "lstm" or a "gru" at once, see `nn/kernels/recurrence.py`.
+
+    None where there are none, and under `using("reference")`: then steps are done one by one.
+    """
+    if current() == "reference" or kind is None or dtype not in ("float32", "float64"):
+        return None
+    return importlib.import_module("nn.kernels.recurrence")
 
 
 def _passed_on(function):

@@ -14,6 +14,8 @@ LOOP = ("RNN", "LSTM")  # the loop is the same for all four
 class RecurrentParts(Module):
     """The right way back through one cell, in parts, so that a bug can replace one."""
 
+    step_by_step = True  # forward keeps what each step needs
+
     def _run_backward(self, cell, direction, run, dh, dlast, mask, need_input_grad):
         dh, mask = in_direction(direction, dh, mask)
         dh, dstate = masked(dh, mask), dlast
