@@ -70,9 +70,9 @@ class Cell(Module):
     # ---- all steps in one kernel, for the kinds that have one -----------------------------------
 
     def compiled(self, x):
-        """The kernels for all steps of this kind of cell on numbers of this type, or None."""
+        """The kernels for all steps of this kind of cell over x (N, T, D), or None."""
         kind = COMPILED.get(type(self)) if x.dtype == self.U.data.dtype else None
-        return kernels.all_steps(kind, x.dtype)
+        return kernels.all_steps(kind, x.dtype, len(x) * x.shape[1])
 
     def all_steps(self, x, state, backwards):
         """y (N, T, H), the last state, and what backward needs, from x (N, T, D): clips first."""

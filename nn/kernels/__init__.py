@@ -96,12 +96,15 @@ def explain(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1):
     return choice.explain(current(), x_shape, w_shape, stride, padding, dilation, groups)
 
 
-def all_steps(kind, dtype):
+def all_steps(kind, dtype, rows):
     """The kernels for all steps of an "lstm" or a "gru" at once, see `nn/kernels/recurrence.py`.
 
-    None where there are none, and under `using("reference")`: then steps are done one by one.
+    None where there are none, and under `using("reference")`: then steps are done one by one. So
+    are they for fewer than 4 rows, examples times steps: what the kernels make ready first would
+    take longer than the products.
     """
-    if current() == "reference" or kind is None or dtype not in ("float32", "float64"):
+    none = kind is None or dtype not in ("float32", "float64") or rows < 4
+    if none or current() == "reference":
         return None
     return importlib.import_module("nn.kernels.recurrence")
 

@@ -25,7 +25,7 @@ a multiple of a tile's width: `forward` adds units that stay at zero where it is
 import numpy as np
 
 from nn.kernels import threads
-from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty, aligned_zeros
+from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
 from nn.kernels.cpu import SHORT, VECTOR_BYTES
 from nn.kernels.gates import sigmoid, tanh
 from nn.kernels.jit import kernel
@@ -56,56 +56,67 @@ def _pack(w, panel, panels, at):
 
 @kernel
 def _pack_transposed(w, panel, panels):
-    """Panel number `panel` of wᵀ: rows panel·width … of w, a few lines of the cache at a time."""
+    """Panel number `panel` of wᵀ: rows of w, SHORT at a time, each read from front to back.
+
+    Where w has no more rows for it, the panel repeats the last one.
+    """
     _, terms, width = panels.shape
-    for j0 in range(0, width, 8):
-        for k0 in range(0, terms, 16):
-            for k in range(k0, min(k0 + 16, terms)):
-                for j in range(j0, min(j0 + 8, width, len(w) - panel * width)):
-                    panels[panel, k, j] = w[panel * width + j, k]
+    for j in range(0, width, SHORT):
+        for k in range(terms):
+            for r in range(SHORT):
+                row = min(panel * width + j + r, len(w) - 1)
+                copy(panels, (panel * terms + k) * width + j + r, w, row * terms + k, 1)
 
 
 @kernel
-def _add_product_short(a, panels, y, y_step):
-    """y[:SHORT] += a[:SHORT] @ w. The rows of `a` lie end to end."""
+def _add_product_short(a, panels, y):
+    """y[:SHORT] += a[:SHORT] @ w. The rows of both lie end to end."""
     apart()
     count, terms, width = panels.shape
+    columns = count * width
     for panel in range(count):
-        tile = load(y, panel * width, y_step, SHORT, 2)
+        tile = load(y, panel * width, columns, SHORT, 2)
         for k in range(terms):
             tile = add_outer(tile, a, k, terms, panels, (panel * terms + k) * width)
-        store(tile, y, panel * width, y_step)
+        store(tile, y, panel * width, columns)
 
 
 @kernel
-def _add_product_few(a, panels, y, y_step):
+def _add_product_few(a, panels, y):
     """The same for FEW rows."""
     apart()
     count, terms, width = panels.shape
+    columns = count * width
     for panel in range(count):
-        tile = load(y, panel * width, y_step, FEW, 2)
+        tile = load(y, panel * width, columns, FEW, 2)
         for k in range(terms):
             tile = add_outer(tile, a, k, terms, panels, (panel * terms + k) * width)
-        store(tile, y, panel * width, y_step)
+        store(tile, y, panel * width, columns)
 
 
 @kernel
-def _multiply(x, first, last, panels, panel, start, at, y, columns):
-    """y[first:last, at:][:, :width] = start[at:][:width] + x[first:last] @ (one panel)."""
+def _multiply(x, first, last, panels, start, at, y, columns):
+    """y[first:last, at:] = start[at:] + x[first:last] @ w, as many columns as the panels have."""
     apart()
-    _, terms, width = panels.shape
+    count, terms, width = panels.shape
     whole = last if last - first >= SHORT else first
-    for row in range(first, whole, SHORT):
+    for row in range(first, whole, SHORT):  # a few rows of x stay in the cache for all panels
         r = min(row, last - SHORT)  # the last tile does some rows once more
-        tile = load(start, at, 0, SHORT, 2)
-        for k in range(terms):
-            tile = add_outer(tile, x, r * terms + k, terms, panels, (panel * terms + k) * width)
-        store(tile, y, r * columns + at, columns)
+        for panel in range(count):
+            c = at + panel * width
+            tile = load(start, c, 0, SHORT, 2)
+            for k in range(terms):
+                i = (panel * terms + k) * width
+                tile = add_outer(tile, x, r * terms + k, terms, panels, i)
+            store(tile, y, r * columns + c, columns)
     for r in range(whole, last):
-        tile = load(start, at, 0, 1, 2)
-        for k in range(terms):
-            tile = add_outer(tile, x, r * terms + k, terms, panels, (panel * terms + k) * width)
-        store(tile, y, r * columns + at, columns)
+        for panel in range(count):
+            c = at + panel * width
+            tile = load(start, c, 0, 1, 2)
+            for k in range(terms):
+                i = (panel * terms + k) * width
+                tile = add_outer(tile, x, r * terms + k, terms, panels, i)
+            store(tile, y, r * columns + c, columns)
 
 
 # ---- the equations of one step, for one clip ----------------------------------------------------
@@ -236,7 +247,7 @@ def _forward(
     while task < 2 * count:
         if task < count:
             _pack(u, task, of_u, 0)
-            _multiply(x, 0, N * T, of_u, 0, b, task * width, gates, C)
+            _multiply(x, 0, N * T, of_u, b, task * width, gates, C)
         else:
             _pack(w, task - count, panels, task - count)
         finish(turns)
@@ -259,9 +270,9 @@ def _forward(
                 else:
                     copy(q, row * C, b_h, 0, C)
             if rows == SHORT and (starts or step > 0):
-                _add_product_short(h, panels, q, C)
+                _add_product_short(h, panels, q)
             elif starts or step > 0:
-                _add_product_few(h, panels, q, C)
+                _add_product_few(h, panels, q)
             for row in range(clips):
                 at = (first + row) * T + t
                 if lstm:
@@ -306,9 +317,9 @@ def _backward(turns, lstm, backwards, rows, dy, w, panels, cuts, gates, saved, d
                 clear(of_h, 0, clips * H)
                 clear(of_c, 0, clips * H)
             elif rows == SHORT:
-                _add_product_short(of_q, panels, of_h, H)
+                _add_product_short(of_q, panels, of_h)
             else:
-                _add_product_few(of_q, panels, of_h, H)
+                _add_product_few(of_q, panels, of_h)
         copy(dfirst, first * H, of_h, 0, clips * H)
         if lstm:
             copy(dfirst, (N + first) * H, of_c, 0, clips * H)
@@ -386,11 +397,7 @@ def _gradients(turns, x, h, u, dp, dq_n, of_x, of_h, columns, panels, zeros, dx,
     blocks = -(-len(dx) // ROWS)
     while task < first_tasks + blocks:
         first = (task - first_tasks) * ROWS
-        end = min(first + ROWS, M)
-        for row in range(first, end, SHORT):  # a few rows stay in the cache for all panels
-            r = max(0, min(row, end - SHORT))
-            for k in range(of_u):
-                _multiply(dp, r, min(r + SHORT, end), panels, k, zeros, k * width, dx, of_u * width)
+        _multiply(dp, first, min(first + ROWS, M), panels, zeros, 0, dx, of_u * width)
         task = take(turns)
     while task < first_tasks + blocks + C // width:
         at = (task - first_tasks - blocks) * width
@@ -460,7 +467,7 @@ def gradients(kind, x, u, kept, of_x=True, of_u=True, of_w=True):
     wide_D = _whole(D, width) if of_x else 0
     tiles = [-(-D // SHORT) if of_u else 0, -(-wide // SHORT) if of_w else 0]
     columns = aligned_empty((sum(tiles), M, SHORT), dtype)
-    panels = (aligned_zeros if wide_D > D else aligned_empty)((wide_D // width, C, width), dtype)
+    panels = aligned_empty((wide_D // width, C, width), dtype)
     dx = aligned_empty((M if of_x else 0, wide_D), dtype)
     dw = aligned_empty((sum(tiles) * SHORT, C), dtype)
     db, db_h = np.empty((2, C), dtype)
