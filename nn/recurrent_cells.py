@@ -70,24 +70,24 @@ class Cell(Module):
     # ---- all steps in one kernel, for the kinds that have one -----------------------------------
 
     def compiled(self, x):
-        """The kernels for all steps of this kind of cell over x (N, T, D), or None."""
+        """The kernels for all steps of this kind of cell over x (N, T, D), see `all_steps` in
+        `nn/kernels`, or None."""
         kind = COMPILED.get(type(self)) if x.dtype == self.U.data.dtype else None
         return kernels.all_steps(kind, x.dtype, len(x) * x.shape[1])
 
     def all_steps(self, x, state, backwards):
         """y (N, T, H), the last state, and what backward needs, from x (N, T, D): clips first."""
-        kind, compiled = COMPILED[type(self)], self.compiled(x)
+        kind, (forward, *for_backward) = COMPILED[type(self)], self.compiled(x)
         weights = self.U.data, self.b.data, self.W.data, self.b_h.data if self.splits else None
-        y, last, kept = compiled.forward(kind, x, *weights, np.stack(state), backwards)
-        return y, tuple(last), (compiled, kept)
+        y, last, kept = forward(kind, x, *weights, np.stack(state), backwards)
+        return y, tuple(last), (*for_backward, kept)
 
     def all_steps_backward(self, x, dy, dstate, saved, cuts, backwards, need_input_grad):
         """dx and the gradient of the first state. Adds those of all weights."""
-        kind, (compiled, kept) = COMPILED[type(self)], saved
-        args = dy, self.W.data, np.stack(dstate), kept, cuts, backwards
-        dfirst = compiled.backward(kind, *args)
+        kind, (backward, gradients, kept) = COMPILED[type(self)], saved
+        dfirst = backward(kind, dy, self.W.data, np.stack(dstate), kept, cuts, backwards)
         asked = need_input_grad, self.U.trainable, self.W.trainable
-        dx, *grads = compiled.gradients(kind, x, self.U.data, kept, *asked)
+        dx, *grads = gradients(kind, x, self.U.data, kept, *asked)
         parameters = [self.U, self.W, self.b, *([self.b_h] if self.splits else [])]
         for parameter, grad in zip(parameters, grads, strict=False):
             if parameter.trainable:

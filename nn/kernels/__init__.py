@@ -97,7 +97,8 @@ def explain(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1):
 
 
 def all_steps(kind, dtype, rows):
-    """The kernels for all steps of an "lstm" or a "gru" at once, see `nn/kernels/recurrence.py`.
+    """(forward, backward, gradients), which do all steps of an "lstm" or a "gru" at once: see
+    `nn/kernels/recurrence.py` and `recurrence_gradients.py`.
 
     None where there are none, and under `using("reference")`: then steps are done one by one. So
     are they for fewer than 4 rows, examples times steps: what the kernels make ready first would
@@ -106,7 +107,9 @@ def all_steps(kind, dtype, rows):
     none = kind is None or dtype not in ("float32", "float64") or rows < 4
     if none or current() == "reference":
         return None
-    return importlib.import_module("nn.kernels.recurrence")
+    steps = importlib.import_module("nn.kernels.recurrence")
+    gradients = importlib.import_module("nn.kernels.recurrence_gradients").gradients
+    return steps.forward, steps.backward, gradients
 
 
 def _passed_on(function):
