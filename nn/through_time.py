@@ -8,7 +8,8 @@ One step after the other, each from what the one before it left:
     x_1        x_2               x_T
 
 Backward goes the same way from its end: `back_through_time`. The steps, with the equations of
-RNN, LSTM and GRU, are in `recurrent_cells.py`.
+RNN, LSTM and GRU, are in `recurrent_cells.py`. For LSTM and GRU without a mask there is a compiled
+loop as well, `nn/kernels/recurrence.py`; this one says what it has to compute.
 """
 
 import numpy as np
