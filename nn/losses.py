@@ -6,14 +6,9 @@ model.backward(criterion.backward())
 
 import numpy as np
 
+from nn import kernels
 from nn.activation import sigmoid, softmax
 from nn.module import Module
-
-
-def log_softmax(x):
-    """log softmax(x)_k = x_k − m − log Σ_j e^(x_j − m) with m = max x, over the last axis."""
-    shifted = x - x.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 class CrossEntropyLoss(Module):
@@ -50,26 +45,25 @@ class CrossEntropyLoss(Module):
         w = np.ones(K, z.dtype) if self.weight is None else self.weight.astype(z.dtype)
         if w.shape != (K,):
             raise ValueError(f"CrossEntropyLoss: {len(w)} class weights for {K} classes")
-        if np.issubdtype(labels.dtype, np.integer) and labels.shape == logits.shape[:-1]:
-            c, total = self._from_ids(labels.reshape(-1), w)
+        if labels.dtype.kind in "iu" and labels.shape == logits.shape[:-1]:
+            labels = self._checked(labels.reshape(-1), K)
+            total = self._total(labels, w)
         elif labels.shape == logits.shape:
-            target = labels.reshape(-1, K).astype(z.dtype)
-            c, total = w * self._smooth(target), len(z)
+            labels, total = labels.reshape(-1, K), len(z)
         else:
             raise ValueError(
                 f"CrossEntropyLoss: logits {logits.shape} need class ids {logits.shape[:-1]} or "
                 f"probabilities {logits.shape}, got {labels.dtype} {labels.shape}"
             )
-        log_p = log_softmax(z)
-        self.save(log_p, c, total, logits.shape)
-        return -float((c * log_p).sum(dtype=np.float64)) / total if total else 0.0
+        eps = self.label_smoothing
+        losses, top, powers = kernels.cross_entropy_forward(z, labels, w, eps)
+        self.save(z, labels, w, top, powers, total, logits.shape)
+        return float(losses.sum()) / total if total else 0.0
 
     def backward(self):
-        log_p, c, total, shape = self.take()
-        p = np.exp(log_p)
-        dz = p * c.sum(axis=-1, keepdims=True) - c  # (rows, K)
-        if total:
-            dz /= np.asarray(total, dz.dtype)
+        z, labels, w, top, powers, total, shape = self.take()
+        eps, Z = self.label_smoothing, total or 1  # (nothing counts: the gradient is zero)
+        dz = kernels.cross_entropy_backward(z, labels, w, eps, top, powers, Z)
         return dz.reshape(shape)
 
     def describe(self):
@@ -80,28 +74,26 @@ class CrossEntropyLoss(Module):
             parts.append(f"ignore_index={self.ignore_index}")
         return f"CrossEntropyLoss({', '.join(parts)})"
 
-    def _smooth(self, target):
-        eps = self.label_smoothing
-        return target if eps == 0 else (1 - eps) * target + eps / target.shape[-1]
-
-    def _from_ids(self, ids, w):
-        """Coefficients c (rows, K) and their normaliser for integer labels (rows,)."""
-        K = len(w)
-        counted = np.ones(len(ids), bool)
+    def _checked(self, labels, K):
+        """Class ids (rows,) as int64, -1 for those that are ignored."""
+        ids = labels.astype(np.int64)
         if self.ignore_index is not None:
-            counted = ids != self.ignore_index
-        wrong = counted & ((ids < 0) | (ids >= K))
-        if wrong.any():
+            ids[labels == self.ignore_index] = -1
+            wrong = (labels != self.ignore_index) & ((labels < 0) | (labels >= K))
+        else:
+            wrong = ids.view(np.uint64) >= K  # those below 0 are large, read without a sign
+        if np.count_nonzero(wrong):
             first = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"CrossEntropyLoss: label {ids[first]} at position {first} is outside 0..{K - 1} "
-                f"(the model has {K} classes)"
+                f"CrossEntropyLoss: label {labels[first]} at position {first} is outside "
+                f"0..{K - 1} (the model has {K} classes)"
             )
-        ids = np.where(counted, ids, 0)
-        one_hot = np.zeros((len(ids), K), w.dtype)
-        one_hot[np.arange(len(ids)), ids] = 1
-        c = w * self._smooth(one_hot) * counted[:, None]
-        return c, float((w[ids] * counted).sum())
+        return ids
+
+    def _total(self, ids, w):
+        """Σ of the labels' weights, over the rows that count."""
+        counted = ids if self.ignore_index is None else ids[ids >= 0]
+        return float(len(counted) if self.weight is None else w[counted].sum(dtype=np.float64))
 
 
 def _difference(loss, outputs, targets):

@@ -35,6 +35,8 @@ __all__ = [
     "conv_backward_input",
     "conv_backward_weight",
     "conv_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
     "current",
     "dense_backward_input",
     "dense_backward_weight",
@@ -145,6 +147,8 @@ normalize_rows = _passed_on(reference.normalize_rows)
 normalize_rows_backward = _passed_on(reference.normalize_rows_backward)
 activate = _passed_on(reference.activate)
 activate_backward = _passed_on(reference.activate_backward)
+cross_entropy_forward = _passed_on(reference.cross_entropy_forward)
+cross_entropy_backward = _passed_on(reference.cross_entropy_backward)
 sgd = _passed_on(reference.sgd)
 rmsprop = _passed_on(reference.rmsprop)
 adam = _passed_on(reference.adam)

@@ -11,6 +11,7 @@ import numpy as np
 from nn.kernels import (
     attention,
     choice,
+    cross_entropy,
     current,
     dense,
     depthwise,
@@ -398,6 +399,29 @@ def activate_backward(name, dy, saved, slope=0.0):
     dy, saved = _prepared(dy, saved)
     _expect_shape("dy", dy, saved.shape)
     return elementwise.backward(name, dy, saved, slope)
+
+
+# ---- cross-entropy ----------------------------------------------------------------------
+
+
+def cross_entropy_forward(z, labels, w, smoothing):
+    """See `reference.cross_entropy_forward`, which does all but class ids."""
+    if labels.ndim == 2 or z.dtype not in (np.float32, np.float64):
+        return reference.cross_entropy_forward(z, labels, w, smoothing)
+    return cross_entropy.forward(*_of_ids(z, labels, w), smoothing)
+
+
+def cross_entropy_backward(z, labels, w, smoothing, top, total, divisor):
+    """See `reference.cross_entropy_backward`, which does all but class ids."""
+    if labels.ndim == 2 or z.dtype not in (np.float32, np.float64):
+        return reference.cross_entropy_backward(z, labels, w, smoothing, top, total, divisor)
+    return cross_entropy.backward(*_of_ids(z, labels, w), smoothing, top, total, divisor)
+
+
+def _of_ids(z, ids, w):
+    _expect_shape("ids", ids, z.shape[:1])
+    _expect_shape("w", w, z.shape[1:])
+    return _plain(z, z.dtype), _plain(ids, np.int64), _plain(w, z.dtype)
 
 
 # ---- optimisers -------------------------------------------------------------------------

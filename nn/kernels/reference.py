@@ -344,6 +344,44 @@ def activate_backward(name, dy, saved, slope=0.0):
     return backward[name]()
 
 
+# ---- cross-entropy ----------------------------------------------------------------------
+
+
+def label_shares(labels, w, smoothing):
+    """c_ik = w_k · ((1 − ε) · q_ik + ε/K), with q the labels: ids (M,) or probabilities (M, K).
+
+    Of ids q is 1 at the label and 0 elsewhere. An id below 0 counts for nothing: c = 0.
+    """
+    K = len(w)
+    q = labels if labels.ndim == 2 else labels[:, None] == np.arange(K)
+    q = q.astype(w.dtype)
+    c = w * (q if smoothing == 0 else (1 - smoothing) * q + smoothing / K)
+    return c if labels.ndim == 2 else np.where(labels[:, None] < 0, 0, c)
+
+
+def cross_entropy_forward(z, labels, w, smoothing):
+    """−Σ_k c_ik log softmax(z_i)_k of each row of z (M, K) → losses, m, S.
+
+    losses (M,) are float64. m = max_k z_k and S = Σ_k e^(z_k − m), (M,) each, are for backward:
+    log softmax(z)_k = z_k − m − log S. Classes with c = 0 may have the logit −∞.
+    """
+    c = label_shares(labels, w, smoothing)
+    top = z.max(axis=-1)
+    below = z - top[:, None]
+    total = np.exp(below).sum(axis=-1)
+    log_p = below - np.log(total)[:, None]
+    losses = -(c * np.where(c == 0, 0, log_p)).sum(axis=-1, dtype=np.float64)
+    return losses, top, total
+
+
+def cross_entropy_backward(z, labels, w, smoothing, top, total, divisor):
+    """dz_ik = (p_ik · Σ_j c_ij − c_ik) / Z with p = e^(z − m) / S → (M, K). divisor: Z."""
+    c = label_shares(labels, w, smoothing)
+    p = np.exp(z - top[:, None]) / total[:, None]
+    dz = (p * c.sum(axis=-1, keepdims=True) - c) / np.asarray(divisor, z.dtype)
+    return dz if labels.ndim == 2 else np.where(labels[:, None] < 0, 0, dz)
+
+
 # ---- optimisers -------------------------------------------------------------------------
 #
 # θ and what is remembered of it are changed in place.

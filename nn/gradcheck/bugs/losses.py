@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nn import kernels
 from nn.activation import sigmoid
 from nn.contrastive import _unit_backward
 from nn.gradcheck.bugs import bug
@@ -13,9 +14,10 @@ class MeanForgotten(Module):
     """dz is not divided by the number of rows, although the loss is a mean."""
 
     def backward(self):
-        log_p, c, total, shape = self.take()
-        p = np.exp(log_p)
-        return (p * c.sum(axis=-1, keepdims=True) - c).reshape(shape)
+        z, labels, w, top, powers, total, shape = self.take()
+        eps = self.label_smoothing
+        dz = kernels.cross_entropy_backward(z, labels, w, eps, top, powers, 1)
+        return dz.reshape(shape)
 
 
 @bug("CrossEntropyLoss", only_with="class weights or ignored labels")
@@ -23,9 +25,10 @@ class WeightsNotInTheMean(Module):
     """dz is divided by the number of rows; forward divides by the sum of their weights."""
 
     def backward(self):
-        log_p, c, total, shape = self.take()
-        p = np.exp(log_p)
-        return ((p * c.sum(axis=-1, keepdims=True) - c) / len(c)).reshape(shape)
+        z, labels, w, top, powers, total, shape = self.take()
+        eps = self.label_smoothing
+        dz = kernels.cross_entropy_backward(z, labels, w, eps, top, powers, len(z))
+        return dz.reshape(shape)
 
 
 @bug("CrossEntropyLoss", only_with="label smoothing")
@@ -33,11 +36,9 @@ class SmoothingForgotten(Module):
     """dz is p − [k = y], as if the labels were not smoothed."""
 
     def backward(self):
-        log_p, c, total, shape = self.take()
-        if self.label_smoothing:
-            one_hot = np.eye(c.shape[-1])[c.argmax(axis=-1)]
-            c = one_hot * c.sum(axis=-1, keepdims=True)
-        return ((np.exp(log_p) * c.sum(axis=-1, keepdims=True) - c) / total).reshape(shape)
+        z, labels, w, top, powers, total, shape = self.take()
+        dz = kernels.cross_entropy_backward(z, labels, w, 0, top, powers, total)
+        return dz.reshape(shape)
 
 
 @bug("MSELoss")
