@@ -20,7 +20,7 @@ from nn.kernels import threads
 from nn.kernels.aligned import ALIGNMENT, aligned, aligned_empty
 from nn.kernels.jit import kernel
 from nn.kernels.lane_math import exp2, maximum
-from nn.kernels.tile import copy, fill, lanes, load, store
+from nn.kernels.tile import clear, copy, fill, lanes, load, store
 from nn.kernels.turns import take
 
 VECTORS = 4  # in a tile: so many powers are under way at the same time
@@ -78,7 +78,9 @@ def _forward(turns, z, ids, w, smoothing, losses, tops, sums):
                 store(below, row, k, 0)
                 total = total + exp2(below * z.dtype.type(LOG2_E))
             store(total, few, 0, 0)
-            powers = few.sum()
+            powers = z.dtype.type(0)
+            for k in range(width):
+                powers += few[k]
             tops[i], sums[i] = top, powers
             # From here on the row is z − m, from memory: with m still in sight, the compiler would
             # rearrange log S − (z − m), and S lose its digits to a large m after all.
@@ -114,7 +116,7 @@ def _backward(turns, z, ids, w, smoothing, tops, sums, divisor, dz):
     while first < M:
         for i in range(first, min(first + block, M)):
             if ids[i] < 0:
-                dz[i] = 0
+                clear(dz, i * K, K)
                 continue
             store(nothing, row, len(row) - width, 0)
             copy(row, 0, z, i * K, K)
