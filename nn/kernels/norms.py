@@ -19,12 +19,16 @@ Layer norm takes each row by itself (`rows_forward`, `rows_backward`); a row fit
   in order afterwards: no bit depends on the number of threads.
 - *Short runs.* A float32 sum of a million numbers is right to three or four digits. Here sixteen
   numbers are added up in the type of the array, then the sums go on in float64.
-- A variance as mean(x²) − mean(x)² is lost to rounding when the mean is large. A run of
-  sixteen wide rows stays in the cache. So first the mean m of each place is found, then the
-  squares are summed about it, and only these go into the long sums, about a fixed number K:
+- A variance as mean(x²) − mean(x)² is lost to rounding when the mean is large. So the squares of
+  a run are summed about its own first row f, and only these sums go into the long ones, about a
+  fixed number K:
 
-      Σ (x − K)  = n (m − K) + Σ (x − m)
-      Σ (x − K)² = n (m − K)² + 2 (m − K) Σ (x − m) + Σ (x − m)²
+      Σ (x − K)  = n (f − K) + Σ (x − f)
+      Σ (x − K)² = n (f − K)² + 2 (f − K) Σ (x − f) + Σ (x − f)²
+
+  The last sum is at most 17 times the squares about the run's own mean, even if its first row is
+  the one that is far off. So what is rounded is never large beside the variance.
+- *Back to front.* What was read last is in the cache still. So the pass after a sum begins there.
 """
 
 import numpy as np
@@ -67,34 +71,27 @@ def _add_rows(dy, start, end, sums):
 
 @kernel
 def _moments(x, start, end, pivot, sums):
-    """Σ (x − K) and Σ (x − K)² with K the pivot, by way of the mean of each run."""
+    """Σ (x − K) and Σ (x − K)² with K the pivot, by way of the first row of each run."""
     width = sums.shape[1]
-    mean, first_power, second_power = np.zeros((3, width), x.dtype)
+    runs = np.zeros((2, width), x.dtype)
+    first_power, second_power = runs[0], runs[1]
     for first in range(start, end, RUN * width):
         last = min(first + RUN * width, end)
         whole = (last - first) // width  # wide rows; one more, in part, may follow
         rest = (last - first) % width
-        mean[:] = 0
-        for at in range(first, last, width):
+        begin = x[first : min(first + width, last)]
+        for at in range(first + width, last, width):
             row = x[at : min(at + width, last)]
             for i in range(len(row)):
-                mean[i] += row[i]
-        for i in range(width):
-            mean[i] /= x.dtype.type(max(1, whole + (i < rest)))
-        first_power[:] = 0
-        second_power[:] = 0
-        for at in range(first, last, width):
-            row = x[at : min(at + width, last)]
-            for i in range(len(row)):
-                d = row[i] - mean[i]
+                d = row[i] - begin[i]
                 first_power[i] += d
                 second_power[i] += d * d
-        for i in range(width):
+        for i in range(len(begin)):
             count = whole + (i < rest)
-            shift = np.float64(mean[i]) - pivot[i]
-            if count > 0:
-                sums[0, i] += count * shift + first_power[i]
-                sums[1, i] += (count * shift + 2 * first_power[i]) * shift + second_power[i]
+            shift = np.float64(begin[i]) - pivot[i]
+            sums[0, i] += count * shift + first_power[i]
+            sums[1, i] += (count * shift + 2 * first_power[i]) * shift + second_power[i]
+        runs[:] = 0
 
 
 @kernel
@@ -180,7 +177,7 @@ def _scale_all(turns, x, dy, numbers, out, sums):
     tasks = sums.shape[0] * sums.shape[1]
     task = take(turns)
     while task < tasks:
-        b, share, start, end = _find_share(task, x, sums)
+        b, share, start, end = _find_share(tasks - 1 - task, x, sums)  # from the back
         mean, p, q = numbers[b, 0], numbers[b, 1], numbers[b, 2]
         _scale(x[b], start, end, mean, p, q, out[b])
         task = take(turns)
@@ -191,7 +188,7 @@ def _unscale_all(turns, x, dy, numbers, out, sums):
     tasks = sums.shape[0] * sums.shape[1]
     task = take(turns)
     while task < tasks:
-        b, share, start, end = _find_share(task, x, sums)
+        b, share, start, end = _find_share(tasks - 1 - task, x, sums)  # from the back
         mean, p, q, s = numbers[b, 0], numbers[b, 1], numbers[b, 2], numbers[b, 3]
         _unscale(dy[b], x[b], start, end, mean, p, q, s, out[b])
         task = take(turns)
