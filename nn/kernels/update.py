@@ -57,13 +57,13 @@ def _rmsprop(theta, grad, s, m, v, lr, alpha, rest, eps, weight_decay, momentum)
 
 
 @kernel
-def _adam(theta, grad, m, v, rate, beta1, rest1, beta2, rest2, root, eps, decay, keep):
+def _adam(theta, grad, m, v, rate, beta1, rest1, beta2, rest2, eps, decay, keep):
     for i in range(len(theta)):
         kept = theta[i] * keep
         g = grad[i] + decay * theta[i]
         m[i] = beta1 * m[i] + rest1 * g
         v[i] = beta2 * v[i] + rest2 * g * g
-        theta[i] = kept - rate * m[i] / (math.sqrt(v[i]) / root + eps)
+        theta[i] = kept - rate * m[i] / (math.sqrt(v[i]) + eps)
 
 
 # ---- all blocks, compiled ---------------------------------------------------------------
@@ -94,12 +94,12 @@ def _rmsprop_blocks(turns, theta, grad, s, m, v, settings):
 
 @kernel
 def _adam_blocks(turns, theta, grad, m, v, s, settings):
-    rate, beta1, rest1, beta2, rest2, root, eps, decay, keep = settings
+    rate, beta1, rest1, beta2, rest2, eps, decay, keep = settings
     block = take(turns) * BLOCK
     while block < len(theta):
         i = slice(block, block + BLOCK)
         _adam(
-            theta[i], grad[i], m[i], v[i], rate, beta1, rest1, beta2, rest2, root, eps, decay, keep
+            theta[i], grad[i], m[i], v[i], rate, beta1, rest1, beta2, rest2, eps, decay, keep
         )  # fmt: skip
         block = take(turns) * BLOCK
 
@@ -138,7 +138,8 @@ def rmsprop(theta, grad, square, mean, velocity, lr, alpha, eps, weight_decay, m
 def adam(theta, grad, mean, square, t, lr, betas, eps, weight_decay, decoupled):
     """See `reference.adam`."""
     beta1, beta2 = betas
-    settings = [lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2]
-    settings += [math.sqrt(1 - beta2**t), eps]
+    # The divisor √v / root + ε times root: one division less for each number, and these are slow.
+    root = math.sqrt(1 - beta2**t)
+    settings = [root * lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2, root * eps]
     settings += [0, 1 - lr * weight_decay] if decoupled else [weight_decay, 1]
     _run(_adam_blocks, theta, grad, [mean, square, None], settings)
