@@ -49,8 +49,9 @@ class _Recurrent(Module):
       chunks of k steps would give that hand on the state but not its gradient. (In the
       backward direction the blocks are the same; the state goes from a later to an earlier one.)
 
-    backward(dy, dstate=None) returns dx, or (dx, dstate0) if a state was passed. dy may be None
-    where only `last_state` was used.
+    backward(dy, dstate=None) returns dx, or (dx, dstate0) if a state was passed; with
+    need_input_grad=False dx is None, and dstate0 is there all the same. dy may be None where only
+    `last_state` was used.
 
     Raises ValueError in forward for inputs, states or masks of other shapes, and for no steps.
     """
@@ -134,7 +135,7 @@ class _Recurrent(Module):
                     dx_i = time_first(dx_i)
                 dxs.append(dx_i)
             if not needed:
-                return None
+                return (None, self._joined(dfirst)) if state_given else None
             dx = dxs[0] if len(dxs) == 1 else dxs[0] + dxs[1]  # both directions have read x
             if layer and self.dropout is not None:
                 dx = self.dropout.backward(dx)

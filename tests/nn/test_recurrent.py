@@ -202,6 +202,20 @@ def test_chunks_that_hand_back_their_state_have_the_gradients_of_the_whole(kind)
 
 
 @each_kind
+def test_the_gradient_of_a_state_comes_without_that_of_the_input(kind):
+    layer = scrambled(kind(3, 4, num_layers=2, bidirectional=True, rng=0))
+    x, state, dy = normal(2, 5, 3), state_for(layer, 2), normal(2, 5, 8, seed=1)
+    layer(x, state)
+    _, expected = layer.backward(dy)
+    layer(x, state)
+    dx, dstate = layer.backward(dy, need_input_grad=False)
+    assert dx is None
+    assert_same_state(dstate, expected)
+    layer(x)
+    assert layer.backward(dy, need_input_grad=False) is None
+
+
+@each_kind
 def test_the_last_state_is_nobody_elses(kind):
     layer = scrambled(kind(3, 4, bidirectional=True))
     y = layer(normal(2, 5, 3))
