@@ -35,22 +35,33 @@ def inputs_stay(subject, expected, rng):
 
 
 def float32_stays(subject, expected, rng):
-    """Forward gives float32 for float32, as in training; everything else here is float64."""
-    if subject.is_loss:
-        return None  # a plain number
+    """float32 stays float32, forward and backward, as in training; all else here is float64.
+
+    Of a parameter nothing is to be asked: `add_grad` makes each gradient what the parameter is.
+    """
     module = copy.deepcopy(subject.module).forget().astype(np.float32)
     inputs = [float_copy(value, np.float32) for value in subject.inputs]
+    doing = "forward"
     try:
-        with inference():
-            y = np.asarray(subject.forward_of(module, inputs))
+        y = np.asarray(subject.forward_of(module, inputs))
+        doing = "backward"
+        arguments = () if subject.is_loss else (subject.dy.astype(np.float32),)
+        gradients = subject.named_gradients(module.backward(*arguments))
     except Exception as error:
         what = " ".join(str(error).split())
-        return f"forward raised {type(error).__name__} for float32, not for float64: {what}"
-    if y.dtype != np.float32:
+        return f"{doing} raised {type(error).__name__} for float32, not for float64: {what}"
+    if y.dtype != np.float32 and not subject.is_loss:  # which is a plain number
         return (
             f"forward turned float32 into {y.dtype}: make what is made inside of x.dtype "
             "(np.zeros(5) and np.sqrt(5) are float64; float(np.sqrt(5)) keeps float32)"
         )
+    for name, gradient in gradients:
+        if np.asarray(gradient).dtype != np.float32:
+            return (
+                f"backward turned float32 into {np.asarray(gradient).dtype} in the gradient of "
+                f"{name}: make what is made inside of dy.dtype, or every layer before this one "
+                "computes in it"
+            )
 
 
 def everything_taken(subject, expected, rng):

@@ -190,17 +190,32 @@ class Subject:
             self._check_gradient(returned, self.float_inputs[0])
             return [np.array(returned)]
         result = []
-        for name, argument, gradient in self._paired(returned):
-            for leaf, value, part in self._matched(name, argument, gradient):
-                if is_float_array(value):
-                    self._check_gradient(part, Tensor(leaf, None, value))
-                    result.append(np.array(part))
-                elif part is not None:
-                    raise Problem(
-                        f"{self.name}.backward returned a gradient for {leaf}, which holds no "
-                        "floats: return None there, or pass floats to have it checked"
-                    )
+        for leaf, value, part in self._parts(returned):
+            if is_float_array(value):
+                self._check_gradient(part, Tensor(leaf, None, value))
+                result.append(np.array(part))
+            elif part is not None:
+                raise Problem(
+                    f"{self.name}.backward returned a gradient for {leaf}, which holds no "
+                    "floats: return None there, or pass floats to have it checked"
+                )
         return result
+
+    def named_gradients(self, returned):
+        """(name, gradient) for each float input, of what backward returned; nothing is checked."""
+        if self.is_loss and not isinstance(returned, tuple):
+            return [(self.float_inputs[0].name, returned)]
+        return [
+            (leaf, part) for leaf, value, part in self._parts(returned) if is_float_array(value)
+        ]
+
+    def _parts(self, returned):
+        """(name, value, gradient) for each array that went in."""
+        return [
+            matched
+            for name, argument, gradient in self._paired(returned)
+            for matched in self._matched(name, argument, gradient)
+        ]
 
     def _paired(self, returned):
         """(name, argument, gradient) for each argument, or for each that holds floats."""

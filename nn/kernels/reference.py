@@ -272,6 +272,7 @@ def normalize_backward(dy, x, mean, r, gain, along_shift, along_stretch):
     """
     r = r[:, None]
     x_hat = (x - mean[:, None]) * r
+    along_shift, along_stretch = (a.astype(dy.dtype) for a in (along_shift, along_stretch))
     return r * (gain * dy - along_shift[:, None] - x_hat * along_stretch[:, None])
 
 

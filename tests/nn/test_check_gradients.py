@@ -244,7 +244,7 @@ def test_at_the_kink_the_claim_must_lie_between_the_slopes(slope):
 
         def backward(self, dy, need_input_grad=True):
             (x,) = self.take()
-            return dy * np.where(x == 0, slope, x > 0)
+            return dy * np.where(x == 0, slope, x > 0).astype(dy.dtype)
 
     assert check(AtZero(), normal(3, 4)).passed
     assert not check(AtZero(), np.round(normal(3, 4))).passed
@@ -267,7 +267,7 @@ def test_both_conventions_at_a_tie_are_right():
         def backward(self, dy, need_input_grad=True):
             (x,) = self.take()
             winners = x == x.max(axis=-1, keepdims=True)
-            return dy[..., None] * winners / winners.sum(axis=-1, keepdims=True)
+            return dy[..., None] * winners / winners.sum(axis=-1, keepdims=True, dtype=dy.dtype)
 
     class AllWin(LastWins):
         def backward(self, dy, need_input_grad=True):
@@ -555,9 +555,26 @@ def test_float64_made_of_float32():
         def forward(self, x):
             return Scale.forward(self, x) * float(np.sqrt(2.0))
 
+    class WidenedBack(Kept):
+        def backward(self, dy, need_input_grad=True):
+            return Scale.backward(self, dy * float(np.sqrt(2.0))) * np.ones(1)
+
+    class KeptBack(Kept):
+        def backward(self, dy, need_input_grad=True):
+            return Scale.backward(self, dy * float(np.sqrt(2.0)))
+
+    class Loss(nn.MSELoss):
+        def backward(self):
+            return super().backward() * np.ones(1)
+
     line = problem_of(Widened(), normal(4, 3))
     assert "forward turned float32 into float64: make what is made inside of x.dtype" in line
-    assert check(Kept(), normal(4, 3)).passed
+    back = "backward turned float32 into float64 in the gradient of"
+    assert f"{back} x: make what is made inside of dy.dtype" in problem_of(
+        WidenedBack(), normal(4, 3)
+    )
+    assert back in problem_of(Loss(), normal(4, 3), normal(4, 3, seed=1))
+    assert check(KeptBack(), normal(4, 3)).passed
 
 
 def test_integers_where_floats_are_meant():

@@ -142,7 +142,13 @@ def test_a_constant_channel_becomes_the_shift():
     assert np.isfinite(norm.backward(normal(4, 3, 2))).all()
 
 
-def test_norms_keep_float32():
+@pytest.mark.parametrize("chosen", ["reference", "fast"])
+def test_norms_keep_float32(chosen):
+    with nn.kernels.using(chosen):
+        keep_float32()
+
+
+def keep_float32():
     for norm in norms().values():
         y = norm(normal(4, 5, 6).astype(np.float32))
         assert y.dtype == np.float32

@@ -38,6 +38,7 @@ def test_planted_bug_is_caught(bug, layer):
         report = report_of(plant(bug, module), inputs)
         if not shows:  # this is where the bug hides: what is said of it must be true
             assert report.passed, f"{bug.name} shows without {bug.only_with}\n{report}"
+        assert not any("float32" in problem for problem in report.problems)  # no bug is about that
         shown += shows
         caught += not report.passed
     assert shown, f"no case of {layer} has {bug.only_with}"

@@ -1,5 +1,7 @@
 """Wrong backwards of pooling. Right: `nn/pooling.py` and `nn/kernels/reference.py`."""
 
+import math
+
 import numpy as np
 
 from nn.gradcheck.bugs import bug
@@ -102,7 +104,7 @@ class AvgParts(Module):
         return self.spread(self.share(dy, input_size), input_size)
 
     def share(self, dy, input_size):
-        return dy / np.prod(self.kernel_size)
+        return dy / math.prod(self.kernel_size)
 
     def spread(self, share, input_size):
         dx = padded_zeros(self, share, input_size)
@@ -124,9 +126,9 @@ class PaddingNotCounted(AvgParts):
     """At the border dy is divided by the inputs in the window; forward counts the zeros too."""
 
     def share(self, dy, input_size):
-        ones = np.ones((1, *input_size, 1))
+        ones = np.ones((1, *input_size, 1), dy.dtype)
         window = self.kernel_size, self.stride, self.padding
-        inputs = reference.avg_pool_forward(ones, *window) * np.prod(self.kernel_size)
+        inputs = reference.avg_pool_forward(ones, *window) * math.prod(self.kernel_size)
         return dy / inputs
 
 
@@ -154,7 +156,7 @@ class AvgStrideForgotten(AvgParts):
     """The windows are taken to lie one step apart."""
 
     def spread(self, share, input_size):
-        no_division = share * np.prod(self.kernel_size)
+        no_division = share * math.prod(self.kernel_size)
         stride = (1,) * self.axes
         return reference.avg_pool_backward(
             no_division, input_size, self.kernel_size, stride, self.padding

@@ -36,7 +36,7 @@ class RecurrentParts(Module):
         return (dstate[0] + dh, *dstate[1:])
 
     def step_backward(self, cell, dnew, saved):
-        dp, dq = np.empty((2, *dnew[0].shape[:-1], cell.b.size))
+        dp, dq = np.empty((2, *dnew[0].shape[:-1], cell.b.size), dnew[0].dtype)
         dbefore = cell.step_backward(dnew, saved, dp, dq if cell.splits else dp)
         return dp, dq if cell.splits else dp, dbefore
 

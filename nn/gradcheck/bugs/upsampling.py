@@ -75,4 +75,4 @@ class HalfPlaceForgotten(UpsampleParts):
     def linear(self, dy, axis, size, factor):
         place = np.minimum(np.arange(size * factor) / factor, size - 1)
         distance = np.abs(place[:, None] - np.arange(size))
-        return along(np.maximum(0, 1 - distance).T, dy, axis)
+        return along(np.maximum(0, 1 - distance).T.astype(dy.dtype), dy, axis)
