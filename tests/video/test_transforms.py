@@ -184,6 +184,18 @@ def test_color_jitter_treats_all_frames_alike_and_says_where_it_belongs():
         tf.ColorJitter(0.1)(np.full((1, 2, 2, 3), -0.5), np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("shrink", [tf.Resize((7, 9)), tf.RandomResizedCrop((7, 9))])
+def test_white_may_be_resized_before_its_colours_change(shrink):
+    white = np.ones((2, 48, 53, 3), np.float32)
+    largest = 0.0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        small = shrink(white, rng)
+        largest = max(largest, small.max())
+        assert tf.ColorJitter(0.5, 0.5, 0.5, 0.1)(small, rng).max() <= 1
+    assert largest > 1  # or nothing was tested
+
+
 def test_compose_gives_each_step_the_same_generator_in_turn():
     rng = np.random.default_rng(5)
     clip, mask = clip_of(rng), rng.integers(0, 5, (3, 9, 11))

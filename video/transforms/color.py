@@ -10,6 +10,10 @@ LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.column_stack([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 
+# White that was resized is a mean of ones whose weights sum to 1 but for rounding: floats in
+# 0..1 may leave it by that much.
+ROUNDING = 1e-5
+
 
 class ToFloat(Transform):
     """uint8 0..255 to float32 0..1; floats become float32 as they are."""
@@ -102,7 +106,7 @@ class ColorJitter(Transform):
             kind, top = np.float32, 255.0
         elif clip.dtype.kind == "f":
             kind, top = clip.dtype, 1.0
-            if clip.min() < 0 or clip.max() > 1:
+            if clip.min() < -ROUNDING or clip.max() > 1 + ROUNDING:
                 raise ValueError(
                     f"{self!r}: expected values in 0..1, got {clip.min():g} to {clip.max():g}; "
                     "put it before Normalize"
