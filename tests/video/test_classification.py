@@ -27,8 +27,8 @@ SMALL = {  # channels that make each network small
 FRAMES, SIZE = 6, (9, 11)
 
 
-def small(name, num_classes=3, rng=0):
-    return MODELS[name](num_classes, SIZE, FRAMES, SMALL[name], rng=rng)
+def small(name, num_classes=3, rng=0, inputs=3):
+    return MODELS[name](num_classes, SIZE, FRAMES, (inputs, *SMALL[name][1:]), rng=rng)
 
 
 def clips(N, T=FRAMES, seed=1):
@@ -127,20 +127,27 @@ def test_views_are_averaged_and_mirrored_classes_change_back():
 # ---- networks ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("differences", [False, True])
 @pytest.mark.parametrize("T", [4, 17])
 @pytest.mark.parametrize("name", MODELS)
-def test_running_prediction_ends_with_the_whole_clip(name, T):
-    model = small(name).eval()
+def test_running_prediction_ends_with_the_whole_clip(name, T, differences):
+    model = small(name, inputs=6 if differences else 3).eval()
     clip = np.random.default_rng(2).integers(0, 256, (T, *SIZE, 3)).astype(np.uint8)
-    model.preprocessing = {"standardize": True}
+    model.preprocessing = {"standardize": True, "differences": differences}
     running = classification.running_prediction(model, clip)
     assert running.shape == (T, 3)
     np.testing.assert_allclose(running.sum(axis=1), 1, rtol=1e-5)
     seen = clip[sampling.uniform(T, FRAMES)]
     if model.any_length:
         seen = clip[np.unique(sampling.uniform(T, FRAMES))]
+    moments = np.unique(sampling.uniform(T, FRAMES))
+    begun = clip[moments[:2]]  # up to the second of them
+    if not model.any_length:
+        begun = np.concatenate([begun, *[begun[-1:]] * (FRAMES - 2)])  # the film stands still
     with nn.inference():
-        np.testing.assert_allclose(running[-1], softmax(model(model.prepare(seen)))[0], rtol=1e-4)
+        for t, frames in ((-1, seen), (moments[1], begun)):
+            expected = softmax(model(model.prepare(frames)))[0]
+            np.testing.assert_allclose(running[t], expected, rtol=1e-4)
     assert np.abs(np.diff(running, axis=0)).max() > 0
 
 

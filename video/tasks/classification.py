@@ -209,11 +209,12 @@ def running_prediction(model, clip):
     """
     T = len(clip)
     moments = np.unique(sampling.uniform(T, model.frames))
-    seen = model.prepare(clip[moments])  # (1, moments, H, W, C)
     so_far = []
     with nn.inference():
         for k in range(len(moments)):
             n = k + 1 if model.any_length else model.frames
-            so_far.append(softmax(model(seen[:, np.minimum(np.arange(n), k)]))[0])
+            seen = clip[moments[np.minimum(np.arange(n), k)]]
+            # Prepared anew each time: a frame that is repeated differs in nothing from the last.
+            so_far.append(softmax(model(model.prepare(seen)))[0])
     current = np.searchsorted(moments, np.arange(T), side="right") - 1
     return np.stack(so_far)[np.maximum(current, 0)]  # before the first moment: its answer
