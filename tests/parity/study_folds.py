@@ -6,8 +6,10 @@ DIR/CLASS/* are clips; what --group matches in their names stays together. Both 
 `Conv3dNet` on the very same augmented batches from the same first weights (--own-start: PyTorch
 draws its own), with the same AdamW, schedule, smoothing and clipping, and are judged by the same
 views. Prints accuracy of each fold, both means ± standard deviation over the folds, and the time
-that the training steps took, without that of the batches, which is the same for both. Each side of
-each fold runs in a process of its own. Finished ones are kept in --out, and not done again.
+that the training steps took, without that of the batches, which is the same for both, nor that of
+their way into PyTorch's layout. There are two of these, and PyTorch gets the one in which it is
+faster. Each side of each fold runs in a process of its own. Finished ones are kept in --out, and
+not done again.
 
 Not a test: nothing is asserted.
 """
@@ -39,6 +41,12 @@ def arguments():
     add("--size", type=int, default=48, metavar="PIXELS")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=2, help="of each side (%(default)s)")
+    add(
+        "--layout",
+        choices=["plain", "channels_last", "faster"],
+        default="faster",
+        help="of PyTorch's clips and kernels (%(default)s: of the two, after a few steps of each)",
+    )
     add("--own-start", action="store_true", help="PyTorch begins with its own random weights")
     add("--out", type=Path, default=Path("runs/study-folds"), metavar="DIR")
     add("--only", nargs=2, metavar=("SIDE", "FOLD"), help=argparse.SUPPRESS)
@@ -71,21 +79,21 @@ def one(options, side, k):
     steps = settings.epochs * len(loader)
     if side == "backreel":
         learner = recipe.new_trainer(model, model.parameters(), steps, settings, None)
-        step, judged = backreel_step(learner), model
+        learning = Backreel(learner)
     else:
         schedule = OneCycleLR(SimpleNamespace(lr=settings.lr), settings.lr, total_steps=steps)
-        step, judged = torch_step(model, settings, schedule, options)
+        learning = PyTorch(model, settings, schedule, options)
 
-    x, labels = next(iter(loader))
-    step(x, labels, warm_up=True)  # compiles, and leaves no trace
+    learning.warm_up(*next(iter(loader)))
     loader.load_state_dict({"epoch": 0, "batch": 0})
     seconds = 0.0
     for _ in range(settings.epochs):
-        for x, labels in loader:
+        for batch in loader:
+            x, labels = learning.enter(*batch)
             start = time.perf_counter()
-            step(x, labels)
+            learning.step(x, labels)
             seconds += time.perf_counter() - start
-    probabilities, labels = classification.judge(judged, test, settings, swap)
+    probabilities, labels = classification.judge(learning.judged, test, settings, swap)
     right = probabilities.argmax(axis=1) == labels
     ids = np.array([label for _, label in train.samples])
     return {
@@ -96,76 +104,120 @@ def one(options, side, k):
         "commonest_class": float(np.mean(labels == np.bincount(ids).argmax())),
         "steps": steps,
         "seconds": seconds,
+        "layout": learning.layout,
     }
 
 
-def backreel_step(learner):
-    def step(x, labels, warm_up=False):
-        if warm_up:
-            model = learner.model.train()
-            kept = model.state_dict()
-            learner.loss(model(x), labels)
-            model.backward(learner.loss.backward(), need_input_grad=False)
-            model.zero_grad()
-            model.load_state_dict(kept)
-        else:
-            learner.model.train()
-            learner.step([x], labels)
+class Backreel:
+    """The network and its trainer, a step at a time."""
 
-    return step
+    layout = "channels_last"  # there is no other
+
+    def __init__(self, learner):
+        self.learner, self.judged = learner, learner.model
+
+    def enter(self, x, labels):
+        return x, labels
+
+    def warm_up(self, x, labels):
+        """Compile all that a step needs; the weights stay."""
+        model, loss = self.learner.model.train(), self.learner.loss
+        kept = model.state_dict()
+        loss(model(x), labels)
+        model.backward(loss.backward(), need_input_grad=False)
+        model.zero_grad()
+        model.load_state_dict(kept)
+
+    def step(self, x, labels):
+        self.learner.model.train()
+        self.learner.step([x], labels)
 
 
-def torch_step(model, settings, schedule, options):
-    import torch
+class PyTorch:
+    """The same in PyTorch."""
 
-    import nn
-    from nn.bench import torch_video_models
-    from video.tasks.recipe import WEIGHT_DECAY
+    def __init__(self, model, settings, schedule, options):
+        import torch
 
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    twin = torch_video_models.build(
-        MODEL, model.num_classes, model.size, model.frames, model.channels
-    )
-    if not options.own_start:
-        state = {k: torch.from_numpy(v) for k, v in nn.interop.torch_state(model).items()}
-        twin.load_state_dict(state, strict=False)
-    optimizer = torch.optim.AdamW(twin.parameters(), settings.lr, weight_decay=WEIGHT_DECAY)
+        import nn
+        from nn.bench import torch_video_models
+        from video.tasks.recipe import WEIGHT_DECAY
 
-    def clips(x):
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
+        torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        self.torch, self.layout = torch, options.layout
+        self.twin = torch_video_models.build(
+            MODEL, model.num_classes, model.size, model.frames, model.channels
+        )
+        if not options.own_start:
+            state = nn.interop.torch_state(model).items()
+            self.twin.load_state_dict({name: torch.from_numpy(array) for name, array in state})
+        self.optimizer = torch.optim.AdamW(
+            self.twin.parameters(), settings.lr, weight_decay=WEIGHT_DECAY
+        )
+        self.smoothing, self.schedule, self.steps = settings.smoothing, schedule, 0
 
-    taken = iter(range(10**9))
+    def lay_out(self, layout):
+        """Clips and kernels in `layout` from now on."""
+        formats = {
+            "plain": self.torch.contiguous_format,
+            "channels_last": self.torch.channels_last_3d,
+        }
+        self.layout, self.format = layout, formats[layout]
+        self.twin.to(memory_format=self.format)
 
-    def step(x, labels, warm_up=False):
-        twin.train()
-        x, labels = clips(x), torch.from_numpy(labels)
-        if warm_up:
-            kept = {name: value.clone() for name, value in twin.state_dict().items()}
-        else:
-            optimizer.param_groups[0]["lr"] = schedule.rate(next(taken))
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(
-            twin(x), labels, label_smoothing=settings.smoothing
+    def enter(self, x, labels):
+        return self.clips(x), self.torch.from_numpy(labels)
+
+    def clips(self, x):
+        """(N, T, H, W, C) → (N, C, T, H, W), in memory as the layout has it."""
+        return self.torch.from_numpy(x).movedim(-1, 1).contiguous(memory_format=self.format)
+
+    def warm_up(self, x, labels, tries=4):
+        """Choose the layout, unless it was told; the weights stay."""
+        kept = {name: value.clone() for name, value in self.twin.state_dict().items()}
+        layouts = ["plain", "channels_last"] if self.layout == "faster" else [self.layout]
+        times = {}
+        for layout in layouts:
+            self.lay_out(layout)
+            entered = self.enter(x, labels)
+            times[layout] = min(self.timed_gradients(*entered) for _ in range(tries))
+        self.optimizer.zero_grad()
+        self.lay_out(min(times, key=times.get))
+        self.twin.load_state_dict(kept)
+
+    def timed_gradients(self, x, labels):
+        start = time.perf_counter()
+        self.gradients(x, labels)
+        return time.perf_counter() - start
+
+    def gradients(self, x, labels):
+        self.twin.train()
+        self.optimizer.zero_grad()
+        loss = self.torch.nn.functional.cross_entropy(
+            self.twin(x), labels, label_smoothing=self.smoothing
         )
         loss.backward()
-        if warm_up:
-            twin.load_state_dict(kept)
-            return
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
-        optimizer.step()
 
-    class Judged:
-        """The twin as `judge` calls a network: arrays in, arrays out."""
+    def step(self, x, labels):
+        self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.steps)
+        self.steps += 1
+        self.gradients(x, labels)
+        self.torch.nn.utils.clip_grad_norm_(self.twin.parameters(), 1.0)
+        self.optimizer.step()
 
-        def eval(self):
-            twin.eval()
+    # What `classification.judge` asks of a network: arrays in, arrays out.
 
-        def __call__(self, x):
-            with torch.no_grad():
-                return twin(clips(x)).numpy()
+    def eval(self):
+        self.twin.eval()
 
-    return step, Judged()
+    def __call__(self, x):
+        with self.torch.no_grad():
+            return self.twin(self.clips(x)).numpy()
+
+    @property
+    def judged(self):
+        return self
 
 
 # ---- all of them ------------------------------------------------------------------------
@@ -186,7 +238,7 @@ def result(options, side, k):
     print(
         f"fold {found['fold']} of {options.folds}, {side:8}: {100 * found['accuracy']:5.1f} % of "
         f"{found['clips']} clips (commonest class {100 * found['commonest_class']:.1f} %), "
-        f"{found['steps']} steps in {found['seconds']:.0f} s",
+        f"{found['steps']} steps in {found['seconds']:.0f} s, {found['layout']}",
         flush=True,
     )
     return found
