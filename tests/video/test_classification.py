@@ -58,6 +58,18 @@ def test_a_side_without_its_partner_allows_no_mirrors(lonely):
     assert pairs[lonely] == lonely
 
 
+def test_words_that_hold_a_side_and_speak_of_none():
+    words = ["bright", "sit_upright", "SitUpright", "Copyright", "leftover", "cleft chin"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recipe.mirrored_classes(words) == {}
+        found = recipe.mirrored_classes(["bright_left", "bright_right", "upright", "upleft"])
+    assert found["bright_left"] == "bright_right" and found["upright"] == "upleft"
+    for lonely in ("jumpright", "leftwards", "bright_left"):  # their mirror would be mislabelled
+        with pytest.warns(UserWarning, match=lonely):
+            assert recipe.mirrored_classes([lonely, "bright"]) is None
+
+
 def test_given_pairs_count_and_must_be_classes():
     assert recipe.mirrored_classes(["a", "b", "c"], {"a": "b"}) == {"a": "b", "b": "a"}
     with pytest.raises(ValueError, match="d: no such class"):

@@ -140,6 +140,11 @@ def preprocessing(settings):
 
 # ---- mirrored classes -------------------------------------------------------------------
 
+# Words that hold a side and speak of none, where a word may begin: "SitUpright", not "jumpright".
+_WORDS = (
+    r"(?-i:(?<![A-Za-z])|(?=[A-Z]))"
+    r"(?P<word>bright|fright|wright|upright|copyright|forthright|cleft|leftover)"
+)
 _SIDES = r"left|right|(?:anti|counter)[-_ ]?clockwise|clockwise"
 
 
@@ -149,7 +154,8 @@ def mirrored_classes(classes, swap=None):
     A name that holds "left" is paired with the one that holds "right" in its place; so are
     clockwise and anticlockwise (or counterclockwise). swap: pairs that are known to be right. A
     name that speaks of a side and has no partner allows no mirrors at all: they would be given a
-    wrong label.
+    wrong label. "bright" and the like (`_WORDS`) speak of none; of "upright" one cannot know, it
+    is paired with "upleft" if there is one.
     """
     known = dict(swap or {})
     strangers = sorted(({*known, *known.values()}) - set(classes))
@@ -160,12 +166,12 @@ def mirrored_classes(classes, swap=None):
     pairs = {new: old for old, new in known.items()} | known
     alone = []
     for name in classes:
-        if name in pairs or not re.search(_SIDES, name, re.IGNORECASE):
+        if name in pairs:
             continue
-        partners = [other for other in _in_mirror(name) if other in classes]
+        partners = [other for other in _in_mirror(name) if other in classes and other != name]
         if partners:
             pairs[name] = partners[0]
-        else:
+        elif any(not found["word"] for found in re.finditer(f"{_WORDS}|{_SIDES}", name, re.I)):
             alone.append(name)
     if alone:
         warnings.warn(
@@ -182,6 +188,8 @@ def _in_mirror(name):
 
     def turned(match, prefix):
         word = match.group()
+        if match.groupdict().get("word"):
+            return word
         new = {"left": "right", "right": "left", "clockwise": f"{prefix}clockwise"}.get(
             word.lower(), "clockwise"
         )
@@ -190,7 +198,10 @@ def _in_mirror(name):
         return new.capitalize() if word[0].isupper() else new
 
     prefixes = ("anti", "counter", "anti-", "counter-", "anti_", "counter_")
-    return [re.sub(_SIDES, lambda m, p=p: turned(m, p), name, flags=re.I) for p in prefixes]
+    patterns = (f"{_WORDS}|{_SIDES}", _SIDES)  # "upright_left" keeps its first word, or does not
+    return [
+        re.sub(s, lambda m, p=p: turned(m, p), name, flags=re.I) for s in patterns for p in prefixes
+    ]
 
 
 def mirrors(classes, settings):
