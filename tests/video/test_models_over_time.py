@@ -116,6 +116,10 @@ def test_what_does_not_fit_is_named(name):
         network(name, frames=0)
     with pytest.raises(ValueError, match=f"{name}: size must be"):
         network(name, size=(9, 9, 9))
+    with pytest.raises(ValueError, match=rf"{name}: size must be \(H, W\), got 64"):
+        MODELS[name](3, size=64)
+    with pytest.raises(ValueError, match=f"{name}: channels must be .*, got 3"):
+        MODELS[name](3, channels=3)
     with pytest.raises(ValueError, match=f"{name}: channels must be"):
         network(name, channels=(3,))
 
@@ -331,3 +335,20 @@ def test_divided_attention_looks_along_one_axis_at_a_time():
         block.time.body[-1].out_proj.weight.data[...] = 0  # nobody looks along time
         moved = np.abs(block(changed) - block(x)).max(axis=(0, 3)) > 1e-6
         np.testing.assert_array_equal(moved, [[True] * 4, [False] * 4, [False] * 4])
+
+
+@pytest.mark.parametrize(
+    "name, option, message",
+    [
+        ("FrameCNN", {"channels": (3, 4, 5)}, r"channels must be \(input, .*, dense\), got"),
+        ("VideoTransformer", {"channels": (3, 4, 5)}, r"channels must be \(input, D\), got"),
+        ("VideoTransformer", {"patch": 0}, "patch must be an integer of at least 1, got 0"),
+        ("VideoTransformer", {"depth": 1.5}, "depth must be an integer of at least 1, got 1.5"),
+        ("VideoTransformer", {"heads": "x"}, "heads must be an integer of at least 1, got 'x'"),
+        ("CNNAttention", {"heads": 0}, "heads must be an integer of at least 1, got 0"),
+        ("CNNRNN", {"cell": ["lstm"]}, "cell must be one of rnn, lstm, gru, got"),
+    ],
+)
+def test_options_that_cannot_be_are_named(name, option, message):
+    with pytest.raises(ValueError, match=f"{name}: {message}"):
+        MODELS[name](3, size=(16, 16), **option)

@@ -1,5 +1,7 @@
 """What all networks for clips share: the names of their classes and how a clip enters."""
 
+import numpy as np
+
 import nn
 from nn.arguments import whole_number
 from video.transforms import Compose, Differences, Normalize, Standardize, ToFloat
@@ -17,10 +19,12 @@ class VideoModel(nn.Module):
       per channel, for values between 0 and 1; or {"standardize": True}, each frame by its own.
       {"differences": True} appends each frame's difference to the one before as channels.
 
-    any_length says whether clips of fewer frames than `frames` can be judged.
+    any_length says whether clips of fewer frames than `frames` can be judged. takes_channels names
+    each entry of `channels` where a network takes just so many.
     """
 
     options = ()
+    takes_channels = ()
     any_length = True
     classes = None
     preprocessing = None
@@ -28,16 +32,20 @@ class VideoModel(nn.Module):
     def settle(self, num_classes, size, frames, channels):
         """Keep what every network is made with; ValueError for sizes that cannot be."""
         self.num_classes = whole_number(self, "num_classes", num_classes)
-        self.size = tuple(whole_number(self, "size", n) for n in size)
+        self.size = self._numbers("size", size, "(H, W)", 2)
         self.frames = whole_number(self, "frames", frames)
-        self.channels = tuple(whole_number(self, "channels", n) for n in channels)
-        name = type(self).__name__
-        if len(self.size) != 2:
-            raise ValueError(f"{name}: size must be (H, W), got {size!r}")
-        if len(self.channels) < 2:
-            raise ValueError(
-                f"{name}: channels must be those of the input and more, got {channels}"
-            )
+        if self.takes_channels:
+            expected = f"({', '.join(self.takes_channels)})"
+            self.channels = self._numbers("channels", channels, expected, len(self.takes_channels))
+        else:
+            self.channels = self._numbers("channels", channels, "those of the input and more")
+
+    def _numbers(self, name, values, expected, count=None):
+        """`values` as a tuple of whole numbers, `count` of them; None: two or more."""
+        several = isinstance(values, tuple | list | np.ndarray)
+        if not several or len(values) < 2 or len(values) != (count or len(values)):
+            raise ValueError(f"{type(self).__name__}: {name} must be {expected}, got {values!r}")
+        return tuple(whole_number(self, name, n) for n in values)
 
     def expect_size(self, least):
         """ValueError if frames of `size` would be pooled to nothing."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 import nn
+from nn.arguments import whole_number
 from video.models.base import VideoModel
 from video.models.frame_features import FrameFeatures
 
@@ -42,7 +43,7 @@ class CNNAttention(VideoModel):
         rng = np.random.default_rng(rng)
         self.settle(num_classes, size, frames, channels)
         self.expect_size(2 ** (len(self.channels) - 2))
-        self.heads, D = heads, self.channels[-1]
+        self.heads, D = whole_number(self, "heads", heads), self.channels[-1]
         self.features = FrameFeatures(self.size, self.channels, rng)
         self.positions = nn.PositionalEncoding(D)
         self.encoder = nn.TransformerEncoderLayer(D, heads, hidden=2 * D, rng=rng)

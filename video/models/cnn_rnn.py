@@ -41,7 +41,7 @@ class CNNRNN(VideoModel):
         rng = np.random.default_rng(rng)
         self.settle(num_classes, size, frames, channels)
         self.expect_size(2 ** (len(self.channels) - 2))
-        if cell not in CELLS:
+        if cell not in tuple(CELLS):
             raise ValueError(f"CNNRNN: cell must be one of {', '.join(CELLS)}, got {cell!r}")
         self.cell = cell
         D = self.channels[-1]

@@ -24,6 +24,8 @@ class FrameCNN(VideoModel):
     - channels: (input channels, first, second convolution, dense).
     """
 
+    takes_channels = ("input", "first convolution", "second convolution", "dense")
+
     def __init__(self, num_classes, size=(64, 64), frames=16, channels=(3, 32, 64, 512), rng=None):
         rng = np.random.default_rng(rng)
         self.settle(num_classes, size, frames, channels)

@@ -3,6 +3,7 @@
 import numpy as np
 
 import nn
+from nn.arguments import whole_number
 from nn.positional import sinusoids
 from video.models.base import VideoModel
 
@@ -64,6 +65,7 @@ class VideoTransformer(VideoModel):
     """
 
     options = ("patch", "depth", "heads")
+    takes_channels = ("input", "D")
 
     def __init__(
         self,
@@ -78,7 +80,9 @@ class VideoTransformer(VideoModel):
     ):
         rng = np.random.default_rng(rng)
         self.settle(num_classes, size, frames, channels)
-        self.patch, self.depth, self.heads = patch, depth, heads
+        self.patch = whole_number(self, "patch", patch)
+        self.depth = whole_number(self, "depth", depth)
+        self.heads = whole_number(self, "heads", heads)
         C, D = self.channels
         grid = tuple(-(-n // patch) for n in self.size)  # patches that are begun count
         self.embed = nn.Linear(patch * patch * C, D, rng=rng)
