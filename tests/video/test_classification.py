@@ -11,7 +11,7 @@ import video
 from nn.activation import softmax
 from video import models, sampling
 from video.models.storage import MODELS
-from video.tasks import classification, folds, recipe
+from video.tasks import classification, folds, ladder, recipe
 
 SMALL = {  # channels that make each network small
     "FrameCNN": (3, 4, 5, 8),
@@ -214,6 +214,17 @@ def test_a_new_head_keeps_all_else(name):
     differ = [key for key in before if not np.array_equal(before[key], now[key])]
     assert len(differ) == 2 and len({key.rpartition(".")[0] for key in differ}) == 1
     assert all(np.array_equal(before[key], array) for key, array in old.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "name", ["CNNRNN:cell=gru", "CNNRNN", "VideoTransformer:patch=4,heads=2", "FrameCNN"]
+)
+def test_weights_bring_the_options_of_their_network(name, tmp_path):
+    given = recipe.Settings(data="", size=(16, 17), frames=4)
+    model = ladder.build(name, 2, given, rng=0)
+    models.save(model, tmp_path / "model.npz", ["a", "b"])
+    settings = classification.from_weights(replace(given, weights=str(tmp_path / "model.npz")))
+    assert settings.model == ladder.name_of(model) == name
 
 
 def test_differences_enter_as_channels():

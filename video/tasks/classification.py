@@ -115,7 +115,7 @@ def from_weights(settings):
     known = models.load(settings.weights)
     given = known.preprocessing or {}
     scaling = {key: value for key, value in given.items() if key not in ("size", "frames")}
-    name = type(known).__name__
+    name = ladder.name_of(known)
     return replace(settings, model=name, size=known.size, frames=known.frames, input=scaling)
 
 

@@ -89,6 +89,15 @@ def build(name, num_classes, settings, rng=None, inputs=3):
         raise ValueError(f"{name}: {error}") from None
 
 
+def name_of(model):
+    """What `build` calls a network like `model`: its options stand there if they are not usual."""
+    kind = type(model).__name__
+    usual = inspect.signature(type(model)).parameters
+    options = {name: getattr(model, name) for name in model.options}
+    given = [f"{name}={value}" for name, value in options.items() if value != usual[name].default]
+    return f"{kind}:{','.join(given)}" if given else kind
+
+
 # ---- one network, one seed --------------------------------------------------------------
 
 
