@@ -1,8 +1,9 @@
 """Which networks see time? Train each on clips whose frames, one by one, say nothing.
 
 With no arguments it draws a folder of mp4 clips, twelve classes in pairs of which one is the
-other played backwards, trains every network on them with three seeds, and leaves one table and
-one picture in runs/:
+other played backwards, trains every network on them with three seeds, and leaves in runs/ a table
+(ladder.md, ladder.json, ladder.png), pictures of what the networks answer and look at, and the
+weights of each:
 
     python examples/motion_ladder.py                            all of it
     python examples/motion_ladder.py --quick                    in small, within 3 minutes
@@ -70,7 +71,11 @@ def arguments():
         metavar="SEED",
         help="of the clips (1, which nothing was tuned on; for development take 0)",
     )
-    add("--seen", type=whole, help="clips each network is shown, repetitions counted (8400)")
+    add(
+        "--seen",
+        type=whole,
+        help="clips each network is shown, repetitions counted, in whole epochs (8400)",
+    )
     add("--size", type=whole, metavar="PIXELS", help="height and width of the frames (48)")
     add("--workers", type=seed, default=2, help="threads that decode ahead (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: runs/ladder-TIME)")
@@ -104,9 +109,6 @@ def settings_and_directory(options):
     name = f"synthetic-motion-{options.clips}-{options.test_clips}-seed{options.drawn}"
     data = directory.parent / name
     world = video.synthetic.MotionWorld()
-    video.synthetic.write_folder(
-        data, options.clips, options.test_clips, options.drawn, world=world
-    )
     settings = ladder.Settings(
         data=str(data.resolve()),
         drawn=options.drawn,
@@ -115,6 +117,10 @@ def settings_and_directory(options):
         seen=options.seen,
         size=(options.size, options.size),
         workers=options.workers,
+    )
+    ladder.rehearse(settings, len(world.classes))  # what cannot start leaves nothing behind
+    video.synthetic.write_folder(
+        data, options.clips, options.test_clips, options.drawn, world=world
     )
     settings.save(directory)
     return settings, directory
@@ -129,10 +135,11 @@ def latest_run():
 
 def main(options):
     settings, directory = settings_and_directory(options)
-    H, W = settings.size
+    clips = len(ladder.open_folders(settings)[0])
+    epochs, (H, W) = ladder.epochs(settings, clips), settings.size
     print(
-        f"Each network is shown {settings.seen} clips of {settings.frames} frames of {H}×{W}, for "
-        f"each of {len(settings.seeds)} seeds."
+        f"Each network is shown {epochs * clips} clips, {epochs} times {clips}, of "
+        f"{settings.frames} frames of {H}×{W}, for each of {len(settings.seeds)} seeds."
     )
     results = []
     try:

@@ -43,7 +43,8 @@ def words(settings, results):
         if short
         else ""
     )
-    seen = f"{settings.seen:,} clips of {settings.frames} frames of {H}×{W} pixels"
+    clips = results[0].get("seen", settings.seen)
+    seen = f"{clips:,} clips of {settings.frames} frames of {H}×{W} pixels"
     text = (
         f"{warning}Each network was shown {seen}, for each seed of first weights and order "
         f"({seeds}), and then named {results[0]['test_clips']} test clips; the clips were drawn "

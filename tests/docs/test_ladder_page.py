@@ -21,7 +21,13 @@ def writer(monkeypatch):
 def result(network, seed):
     keys = ("accuracy", "pairs", "turned", "shuffled_accuracy", "shuffled_pairs")
     numbers = {key: 0.25 + 0.5 * seed for key in keys}
-    common = {"parameters": 7, "seconds": 90, "clips_per_second": 3, "test_clips": 480}
+    common = {
+        "parameters": 7,
+        "seconds": 90,
+        "clips_per_second": 3,
+        "test_clips": 480,
+        "seen": 8409,
+    }
     return {"network": network, "seed": seed, **numbers, **common}
 
 
@@ -43,5 +49,6 @@ def test_a_short_run_says_so(writer):
         and "50.0 ± 35.4" in whole
         and "with seed 1" in whole.replace("\n", " ")
     )
+    assert "8,409 clips" in whole.replace("\n", " ")  # what was shown, not what was asked for
     short = writer["words"](ladder.Settings("", seeds=(0,)), results)
     assert "short run" in short.replace("\n", " ")

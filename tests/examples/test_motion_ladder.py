@@ -31,7 +31,7 @@ def run(*arguments, cwd):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    process = run(*SMALL, "--seen", "72", "--seeds", "0", "1", "--out", folder, cwd=folder.parent)
+    process = run(*SMALL, "--seen", "80", "--seeds", "0", "1", "--out", folder, cwd=folder.parent)
     assert process.returncode == 0, process.stderr
     return process, folder
 
@@ -43,6 +43,7 @@ def test_it_prints_and_draws_one_table(finished):
     row, baseline = table.strip().splitlines()[2:]
     assert row.startswith("| FrameCNN") and "50.0 ± 0.0" in row
     assert baseline.startswith("| commonest class") and "8.3" in baseline
+    assert "is shown 72 clips, 3 times 24, of 16 frames of 16×16" in process.stdout
     for picture in ("ladder.png", "three_ways.png"):
         assert (folder / picture).read_bytes()[:4] == b"\x89PNG" and picture in process.stdout
     assert not (folder / "attention.png").exists()  # nobody was trained who attends
@@ -51,6 +52,7 @@ def test_it_prints_and_draws_one_table(finished):
     for result in results:
         assert result["pairs"] == 0.5 and result["kept"] == 1 and result["turned"] == 0
         assert result["test_clips"] == 12 and result["seconds"] > 0
+        assert result["seen"] == 72  # 24 clips, three times: as near to 80 as whole epochs come
         assert (folder / f"FrameCNN-seed{result['seed']}" / "model.npz").is_file()
 
 
@@ -66,13 +68,28 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert time.monotonic() - started < 100
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["--models", "FrameCNN", "CNNRNN:cell=foo"], "CNNRNN: cell must be one of"),
+        (["--models", "FrameCNN:heads=2"], "FrameCNN:heads=2"),
+        (["--size", "8"], "Conv3dNet: frames of 8×8 are too small"),
+    ],
+)
+def test_networks_that_cannot_be_built_leave_nothing_behind(wrong, message, tmp_path):
+    process = run("--quick", *wrong, "--out", tmp_path / "run", cwd=tmp_path)
+    assert process.returncode == 1 and message in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())  # no clips were drawn for it
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C of another process")
 def test_ctrl_c_and_resume_end_where_an_uninterrupted_run_does(finished):
     _, folder = finished
     other = folder.parent / "broken"
     process = subprocess.Popen(
         # More seeds than are compared: there is still much to do when the signal comes.
-        command(*SMALL, "--seen", "72", "--seeds", *range(5), "--out", other),
+        command(*SMALL, "--seen", "80", "--seeds", *range(5), "--out", other),
         cwd=folder.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -33,7 +33,8 @@ class Settings:
 
     networks: names of `video.models`, with options as `build` takes them. seeds: of weights and
     order; the clips are the same. data: the folder of clips. drawn: the seed they were drawn with.
-    seen: how many clips each network is shown, repetitions counted.
+    seen: how many clips each network is to be shown, repetitions counted; they are shown in whole
+    epochs, see `epochs`.
     """
 
     data: str
@@ -89,6 +90,12 @@ def build(name, num_classes, settings, rng=None, inputs=3):
         raise ValueError(f"{name}: {error}") from None
 
 
+def rehearse(settings, num_classes):
+    """Build every network once: ValueError now for what could not be built when its turn comes."""
+    for name in settings.networks:
+        build(name, num_classes, settings)
+
+
 def name_of(model):
     """What `build` calls a network like `model`: its options stand there if they are not usual."""
     kind = type(model).__name__
@@ -104,6 +111,11 @@ def name_of(model):
 def place_of(name, seed, directory):
     """The folder of one network and seed within the folder of a run."""
     return Path(directory) / f"{name.replace(':', '-').replace('=', '-')}-seed{seed}"
+
+
+def epochs(settings, clips):
+    """How often each of so many training clips is shown: about `settings.seen` in all."""
+    return max(1, round(settings.seen / clips))
 
 
 def run(name, seed, settings, directory):
@@ -132,10 +144,10 @@ def run(name, seed, settings, directory):
         workers=settings.workers,
         seed=seed,
     )
-    epochs = max(1, round(settings.seen / len(train)))
+    rounds = epochs(settings, len(train))
     rate = LEARNING_RATES.get(type(model).__name__, LEARNING_RATE)
     optimizer = nn.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
-    schedule = nn.optim.OneCycleLR(optimizer, rate, total_steps=epochs * len(loader))
+    schedule = nn.optim.OneCycleLR(optimizer, rate, total_steps=rounds * len(loader))
     trainer = nn.Trainer(
         model,
         nn.CrossEntropyLoss(label_smoothing=0.1),
@@ -146,13 +158,14 @@ def run(name, seed, settings, directory):
     )
     if (place / "last.npz").exists():
         trainer.resume()
-    trainer.fit(loader, epochs=epochs, monitor=False, quiet=True)
+    trainer.fit(loader, epochs=rounds, monitor=False, quiet=True)
 
     seconds = [epoch["seconds"] for epoch in trainer.history]
     result = {
         "network": name,
         "seed": seed,
         "parameters": model.num_parameters,
+        "seen": rounds * len(train),
         "seconds": sum(seconds),
         # Of the median epoch: in the first one kernels may have been compiled.
         "clips_per_second": len(train) / np.median(seconds),
