@@ -17,28 +17,16 @@ Ctrl-C saves; `--resume` goes on from there as if never interrupted.
 import argparse
 import shlex
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import video
 from video.models.storage import MODELS
-from video.tasks import classification, classification_report, folds, recipe
+from video.tasks import classification, classification_report, command_line, folds, recipe
+from video.tasks.command_line import network, whole, whole_or_none
 
 DEFAULTS = recipe.Settings(data="")
 ARTICLE_SIZE = (64, 64)
-
-
-def whole(text, least=1):
-    """A whole number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
-    return int(text)
-
-
-def whole_or_none(text):
-    """A whole number of at least 0, for argparse."""
-    return whole(text, least=0)
 
 
 def between(least, most, words):
@@ -58,13 +46,6 @@ def between(least, most, words):
 
 rate = between(1e-12, 1e12, "a number above 0")
 share = between(0.0, 0.99, "a share from 0 to 0.99")
-
-
-def network(text):
-    """A network's name, with options or without, for argparse."""
-    if text.partition(":")[0] not in MODELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(MODELS)}")
-    return text
 
 
 def pair(text):
@@ -153,7 +134,8 @@ def arguments():
     add(
         "--epochs",
         type=whole,
-        help=f"visits to each training clip (as many as make {recipe.VISITS} visits in all)",
+        help=f"visits to each training clip (as many as make {recipe.VISITS} visits in all, "
+        f"{recipe.FRAME_VISITS} of a network of single frames)",
     )
     add(
         "--batch-size",
@@ -228,14 +210,7 @@ def arguments():
     )
 
     add = parser.add_argument_group("runs").add_argument
-    add("--out", type=Path, metavar="DIR", help="where to write (default: runs/classify-TIME)")
-    add(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="DIR",
-        help="go on with the run in DIR, in --out, or with the latest in runs/",
-    )
+    command_line.add_places(add, "classify")
     options = parser.parse_args()
     refuse(parser, options)
     return options
@@ -248,12 +223,7 @@ def refuse(parser, options):
     """Exit with a line about options that do not go together."""
     if options.size and (len(options.size) > 2 or min(options.size) < 4):
         parser.error("--size: one or two numbers of at least 4 pixels")
-    given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
-    told = [f"--{name.replace('_', '-')}" for name in given]
-    if options.resume is not None:
-        extra = [option for option in told if option not in ("--resume", "--out")]
-        if extra:
-            parser.error(f"--resume takes its settings from the run; leave out {', '.join(extra)}")
+    told = command_line.told(parser, options)
     if options.folds and not (options.data and options.group):
         parser.error(
             "--folds: needs --data, and --group REGEX: what in a file name tells the recording "
@@ -268,12 +238,10 @@ def refuse(parser, options):
 
 def settings_and_directory(options):
     """What to run and where to write, from the command line or from the run to be resumed."""
-    if options.resume is not None:
-        directory = Path(options.resume or options.out or latest_run())
+    directory = command_line.resumed(options, "classify")
+    if directory is not None:
         return recipe.Settings.load(directory), directory
-    directory = options.out or Path("runs") / time.strftime("classify-%Y%m%d-%H%M%S")
-    if (directory / "settings.json").exists():
-        raise FileExistsError(f"{directory}: holds a run; --resume it, or name another --out")
+    directory = command_line.new(options, "classify")
     article = options.recipe == "article"
     usual = recipe.BASELINE if article else DEFAULTS.model
     size = options.size or (ARTICLE_SIZE if article else DEFAULTS.size)
@@ -306,13 +274,6 @@ def synthetic_folder(parent, clips, seed):
     return video.synthetic.write_folder(
         root, train=clips, test=max(1, clips // 3), seed=seed, world=world
     )
-
-
-def latest_run():
-    runs = sorted(Path("runs").glob("classify-*/settings.json"), key=lambda p: p.stat().st_mtime)
-    if not runs:
-        raise FileNotFoundError("runs/: nothing to resume here; name the run: --resume DIR")
-    return runs[-1].parent
 
 
 def main(options):

@@ -15,36 +15,16 @@ Ctrl-C saves; `--resume` goes on from there as if never interrupted.
 import argparse
 import shlex
 import sys
-import time
 import warnings
-from pathlib import Path
 
 import video
-from video.tasks import ladder, ladder_pictures, ladder_report
+from video.tasks import command_line, ladder, ladder_pictures, ladder_report
+from video.tasks.command_line import network, whole, whole_or_none
 
 # The quick form may be looked at as often as one likes. The clips of the full one are drawn with
 # another seed, and are not for choosing anything: for that there is `--drawn 0`.
 QUICK = {"clips": 24, "test_clips": 8, "drawn": 0, "seen": 1440, "size": 32, "seeds": [0]}
 FULL = {"clips": 100, "test_clips": 40, "drawn": 1, "seen": 8400, "size": 48, "seeds": [0, 1, 2]}
-
-
-def whole(text, least=1):
-    """A whole number of at least `least`, for argparse."""
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
-    return int(text)
-
-
-def seed(text):
-    """A whole number of at least 0, for argparse."""
-    return whole(text, least=0)
-
-
-def network(text):
-    """A network's name, with options or without, for argparse."""
-    if text.partition(":")[0] not in ladder.MODELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ladder.MODELS)}")
-    return text
 
 
 def arguments():
@@ -62,12 +42,12 @@ def arguments():
         help=f"of {', '.join(known)}, or with options: CNNRNN:cell=gru "
         f"(default: all but {', '.join(ladder.TOO_LARGE)})",
     )
-    add("--seeds", nargs="+", type=seed, help="of weights and order (0 1 2)")
+    add("--seeds", nargs="+", type=whole_or_none, help="of weights and order (0 1 2)")
     add("--clips", type=whole, help="training clips per class (100)")
     add("--test-clips", type=whole, help="test clips per class (40)")
     add(
         "--drawn",
-        type=seed,
+        type=whole_or_none,
         metavar="SEED",
         help="of the clips (1, which nothing was tuned on; for development take 0)",
     )
@@ -77,21 +57,10 @@ def arguments():
         help="clips each network is shown, repetitions counted, in whole epochs (8400)",
     )
     add("--size", type=whole, metavar="PIXELS", help="height and width of the frames (48)")
-    add("--workers", type=seed, default=2, help="threads that decode ahead (%(default)s)")
-    add("--out", type=Path, metavar="DIR", help="where to write (default: runs/ladder-TIME)")
-    add(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="DIR",
-        help="go on with the run in DIR, in --out, or with the latest in runs/",
-    )
+    add("--workers", type=whole_or_none, default=2, help="threads that decode ahead (%(default)s)")
+    command_line.add_places(add, "ladder")
     options = parser.parse_args()
-    if options.resume is not None:
-        given = [name for name, value in vars(options).items() if value != parser.get_default(name)]
-        extra = [f"--{name.replace('_', '-')}" for name in given if name not in ("resume", "out")]
-        if extra:
-            parser.error(f"--resume takes its settings from the run; leave out {', '.join(extra)}")
+    command_line.told(parser, options)
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -100,12 +69,10 @@ def arguments():
 
 def settings_and_directory(options):
     """What to run and where to write, from the command line or from the run to be resumed."""
-    if options.resume is not None:
-        directory = Path(options.resume or options.out or latest_run())
+    directory = command_line.resumed(options, "ladder")
+    if directory is not None:
         return ladder.Settings.load(directory), directory
-    directory = options.out or Path("runs") / time.strftime("ladder-%Y%m%d-%H%M%S")
-    if (directory / "settings.json").exists():
-        raise FileExistsError(f"{directory}: holds a run; --resume it, or name another --out")
+    directory = command_line.new(options, "ladder")
     name = f"synthetic-motion-{options.clips}-{options.test_clips}-seed{options.drawn}"
     data = directory.parent / name
     world = video.synthetic.MotionWorld()
@@ -124,13 +91,6 @@ def settings_and_directory(options):
     )
     settings.save(directory)
     return settings, directory
-
-
-def latest_run():
-    runs = sorted(Path("runs").glob("ladder-*/settings.json"), key=lambda p: p.stat().st_mtime)
-    if not runs:
-        raise FileNotFoundError("runs/: nothing to resume here; name the run: --resume DIR")
-    return runs[-1].parent
 
 
 def main(options):
