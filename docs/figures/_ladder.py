@@ -3,7 +3,8 @@
     python docs/figures/_ladder.py runs/ladder-...       the table, and all pictures
     python docs/figures/ladder_attention.py runs/ladder-...       one picture
 
-Without a run named, the pictures take the latest in runs/, and are left alone if there is none.
+The pictures belong to the table, so they are drawn from the run that is named, and left as they are
+if none is.
 """
 
 import json
@@ -63,13 +64,14 @@ def fill(page, text):
 
 
 def draw_from_run(function, script):
-    """Draw the picture of `script` from the run named on the command line, or the latest."""
-    runs = sorted(Path("runs").glob("ladder-*/ladder.json"), key=lambda p: p.stat().st_mtime)
-    run = Path(sys.argv[1]) if len(sys.argv) > 1 else runs[-1].parent if runs else None
+    """Draw the picture of `script` from the run named on the command line."""
     path = Path(script).with_suffix(".png")
-    if run is None:
-        print(f"{path.name}: left as it is; it needs a run of examples/motion_ladder.py")
+    if len(sys.argv) < 2:
+        print(
+            f"{path.name}: left as it is; name a run of examples/motion_ladder.py to draw it from"
+        )
         return
+    run = Path(sys.argv[1])
     settings = ladder.Settings.load(run)
     _, test = ladder.open_folders(settings)
     if function(results_of(run), settings, run, test, path) is None:

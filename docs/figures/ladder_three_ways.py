@@ -2,7 +2,7 @@
 
     python docs/figures/ladder_three_ways.py RUN
 
-RUN is a finished run of examples/motion_ladder.py; without it the latest one in runs/ is taken.
+RUN is a finished run of examples/motion_ladder.py: the one that the table of chapter 25 is from.
 """
 
 from _ladder import draw_from_run

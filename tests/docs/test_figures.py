@@ -57,8 +57,9 @@ def test_script_draws_its_picture(script, tmp_path, monkeypatch):
 
 def test_draw_all_draws_all_or_what_is_named(capsys):
     chosen = runpy.run_path(str(FIGURES / "draw_all.py"))["chosen"]
-    assert chosen([]) == [script.stem for script in SCRIPTS]
-    assert chosen(["schedules"]) == ["schedules"]
+    assert chosen([]) == ([script.stem for script in SCRIPTS], None)
+    assert chosen(["schedules"]) == (["schedules"], None)
+    assert chosen(["schedules", "--run", "there"]) == (["schedules"], "there")
     with pytest.raises(SystemExit):
         chosen(["shedules"])
     assert "no figure 'shedules'; there are " in capsys.readouterr().err

@@ -52,3 +52,18 @@ def test_a_short_run_says_so(writer):
     assert "8,409 clips" in whole.replace("\n", " ")  # what was shown, not what was asked for
     short = writer["words"](ladder.Settings("", seeds=(0,)), results)
     assert "short run" in short.replace("\n", " ")
+
+
+def test_pictures_are_drawn_from_no_run_but_the_one_that_is_named(
+    writer, tmp_path, monkeypatch, capsys
+):
+    latest = tmp_path / "runs" / "ladder-quick" / "ladder.json"
+    latest.parent.mkdir(parents=True)
+    latest.write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ladder_attention.py"])
+    writer["draw_from_run"](None, "ladder_attention.py")
+    assert "ladder_attention.png: left as it is" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["ladder_attention.py", "runs/ladder-other"])
+    with pytest.raises(FileNotFoundError, match="ladder-other"):
+        writer["draw_from_run"](None, "ladder_attention.py")
