@@ -1,4 +1,4 @@
-"""The steps of RNN, LSTM and GRU, and the weights they use. The loop over time: `recurrent.py`.
+"""The steps of RNN, LSTM and GRU, and the weights they use. The loop over time: `through_time.py`.
 
 A cell is one layer in one direction. What it does falls into three parts:
 

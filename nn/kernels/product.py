@@ -37,10 +37,11 @@ LARGE = 1 << 20  # multiplications for which waking our threads pays
 CHUNK = 512  # terms: a panel's chunk is 64 kB
 SHORT_CHUNK = 256  # where the rows of a lie side by side
 SUMS_BYTES = 2 * 1024 * 1024  # of all shares
-NO_PANELS = 8
+NO_PANELS = 8  # of b, up to which it is read as it is there
 ROWS_BYTES = 256 * 1024  # of a, for one task and chunk
 PANEL_BYTES = 1024 * 1024  # of panels, likewise: less than the second-level cache
 TASKS = 16  # so that the threads finish together
+FEW_TILES = 4 * TASKS  # with more, there is enough to share out without dividing the terms
 
 
 class Plan(NamedTuple):
@@ -169,7 +170,8 @@ def _make_plan(M, K, panels, width, itemsize, side_by_side):
     if side_by_side:  # the terms in order, each for as many tiles as can be
         chunk = min(K, SHORT_CHUNK)
         fitting = SUMS_BYTES // (M * panels * width * itemsize)
-        shares = max(1, min(TASKS, fitting, K // chunk))
+        few = tiles * panels < FEW_TILES
+        shares = max(1, min(TASKS, fitting, K // chunk)) if few else 1
         panels_of_task = -(-panels // -(-TASKS // shares))
     else:
         chunk = min(K, CHUNK)
