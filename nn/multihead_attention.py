@@ -57,6 +57,11 @@ class MultiHeadAttention(Module):
                 raise ValueError(
                     f"{self.describe()}: expected {name} (N, T, {self.dim}), got {x.shape}"
                 )
+        if not query.shape[0] == key.shape[0] == value.shape[0] or key.shape[1] != value.shape[1]:
+            raise ValueError(
+                f"{self.describe()}: expected as many clips everywhere, and a value for each key, "
+                f"got query {query.shape}, key {key.shape}, value {value.shape}"
+            )
         parts = PARTS[passed]
         projected = [self._project(inputs[first], first, last) for first, last in parts]
         q, k, v = (head for heads in projected for head in heads)

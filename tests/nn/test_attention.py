@@ -204,6 +204,13 @@ def test_values_without_keys_are_refused(layer):
         layer(x, value=x)
 
 
+@pytest.mark.parametrize("sizes", [((2, 3), (3, 4), (3, 4)), ((2, 3), (2, 4), (2, 5))])
+def test_several_heads_say_what_does_not_fit(sizes):
+    query, key, value = (normal(*size, 4) for size in sizes)
+    with pytest.raises(ValueError, match=r"MultiHeadAttention\(4, 2\): .*query \(2, 3, 4\)"):
+        nn.MultiHeadAttention(4, 2)(query, key, value)
+
+
 # ---- lean ---------------------------------------------------------------------------------
 
 
