@@ -33,7 +33,7 @@ import numpy as np
 from nn.kernels.cpu import SHORT, TALL
 from nn.kernels.jit import kernel
 from nn.kernels.lane_math import exp2, maximum
-from nn.kernels.tile import add_outer, apart, lanes, load, load_square, store, transposed
+from nn.kernels.tile import add_outer, apart, fill, lanes, load, load_square, store, transposed
 from nn.kernels.turns import take
 
 LOG2E = 1 / math.log(2)
@@ -148,9 +148,8 @@ def _make_kernels(tall, short, vectors):
         """out[t, :] = Σ_c b[at + t, c] · a[c, :] with b (T_k, width), a (terms, W)."""
         apart()
         W = vectors * lanes(a)
-        zeros = np.zeros(W, a.dtype)
         for t in range(0, keys, tall):
-            tile = load(zeros, 0, 0, tall, vectors)
+            tile = fill(a, 0.0, tall, vectors)
             i = (at + t) * width
             for c in range(terms):
                 tile = add_outer(tile, b, i + c, width, a, c * W)

@@ -185,7 +185,8 @@ def _make_plan(M, K, panels, width, itemsize, side_by_side):
 
 
 def product(a, b, bias=None):
-    """a (M, K) @ b (K, N) + bias (N,), a and b in any order of memory. At least TALL rows."""
+    """a (M, K) @ b (K, N) + bias (N,), a and b by rows or by columns. At least TALL rows."""
+    a, b = (m if m.flags.forc else np.ascontiguousarray(m) for m in (a, b))
     (M, K), N = a.shape, b.shape[1]
     width = 2 * VECTOR_BYTES // a.itemsize
     n_panels = -(-N // width)
