@@ -5,7 +5,7 @@ import numpy as np
 from nn import initializers, kernels
 from nn.arguments import expect_gradient, whole_number
 from nn.attention import Attention, count_passed
-from nn.kernels.aligned import aligned_empty
+from nn.kernels.memory import empty
 from nn.linear import Linear
 from nn.module import Module, Parameter
 
@@ -78,7 +78,7 @@ class MultiHeadAttention(Module):
         dy = self.out_proj.backward(dy).reshape(N, T, self.heads, -1).swapaxes(1, 2)
         parts = PARTS[passed]
         d_projected = [
-            aligned_empty((*x.shape[:2], last - first, D), dy.dtype)
+            empty((*x.shape[:2], last - first, D), dy.dtype)
             for x, (first, last) in zip(inputs, parts, strict=True)
         ]
         self.attention.backward(dy, into=[h for d in d_projected for h in self._heads(d)])

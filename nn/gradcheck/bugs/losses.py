@@ -121,7 +121,8 @@ class ProbabilitiesForLogits(Module):
 
     def backward(self):
         p, g, overlap, areas, _, shape = self.take()
-        return ((overlap / areas**2 - 2 * g / areas) / len(areas)).reshape(shape)
+        dp = (overlap / areas**2 - 2 * g / areas) / len(areas)
+        return dp.astype(p.dtype).reshape(shape)
 
 
 @bug("InfoNCELoss")
@@ -159,5 +160,5 @@ class AnchorAttractedOnly(Module):
 
     def backward(self):
         u, v, counts = self.take()
-        share = counts / len(u)
+        share = (counts / len(u)).astype(u.dtype)
         return u * share, -u * share, v * share
