@@ -7,8 +7,8 @@ While the first tests run on one core, another compiles the kernels that later o
 Compiling everything once, in both precisions, takes two minutes of a first run, and the compiler
 uses one core. So a process of its own does a training step, in float32, and the checks of
 all layers, in float64, and leaves the kernels in the cache on disk. Meanwhile the tests that read
-files, which need few of them, come first, and the page whose kernels take longest comes last. What is
-not there in time the tests compile themselves.
+files, which need few of them, come first, and the page whose kernels take longest comes last. What
+is not there in time the tests compile themselves.
 """
 
 import signal
@@ -30,8 +30,11 @@ try:
     runpy.run_module("nn.gradcheck", run_name="__main__")
 except SystemExit:
     pass
-import pytest
-pytest.main(["-p", "no:cacheprovider", "tests/docs/test_code_blocks.py", "-k", "19-fast"])
+import numpy as np
+from nn.kernels import ladder
+x, w = np.ones((1, 8, 8, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+for rung in ladder.RUNGS:
+    rung(x, w)
 """
 helper = None
 
@@ -54,7 +57,6 @@ def pytest_collection_finish(session):
     if len(session.items) > MANY and not compiled and not session.config.option.collectonly:
         helper = subprocess.Popen(
             [sys.executable, "-c", AHEAD],
-            cwd=Path(__file__).parents[1],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

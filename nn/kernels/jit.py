@@ -102,13 +102,15 @@ def kernel(function=None, *, parallel=False, inline=False):
     """
     if function is None:
         return lambda f: kernel(f, parallel=parallel, inline=inline)
+    # What exec ran, as the pages of the course are run, has no module to be found by when loaded.
+    kept = FOLDER is not None and function.__module__ in sys.modules
     before = numba.config.CACHE_DIR
-    if FOLDER is not None:
+    if kept:
         numba.config.CACHE_DIR = str(FOLDER)  # read by njit, now; given back for other people's
     try:
         return numba.njit(
             function,
-            cache=FOLDER is not None,
+            cache=kept,
             parallel=parallel,
             inline="always" if inline else "never",
             nogil=True,

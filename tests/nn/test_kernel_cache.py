@@ -145,3 +145,17 @@ with kernels.using("reference"):
     assert np.abs(y - kernels.conv_forward(x, w, None, *how)).max() < 1e-13
 """
     run(code, NUMBA_CPU_NAME="generic")
+
+
+def test_a_kernel_on_a_page_runs_a_second_time(tmp_path):
+    """What exec runs is no module: loaded from disk it would look for one and not find it."""
+    page = tmp_path / "page.md"
+    page.write_text("from nn.kernels.jit import kernel\n@kernel\ndef two(x):\n    return 2 * x\n")
+    code = f"""
+page = {str(page)!r}
+namespace = {{"__name__": "page"}}
+exec(compile(open(page).read(), page, "exec"), namespace)
+print(namespace["two"](3))
+"""
+    for _ in range(2):
+        assert run(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).stdout == "6\n"
