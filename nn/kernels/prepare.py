@@ -22,5 +22,6 @@ def plain(a, dtype):
 
 
 def expect_shape(name, array, shape):
+    """ValueError unless the array has the shape."""
     if array.shape != tuple(shape):
         raise ValueError(f"{name} must have the shape {tuple(shape)}, got {array.shape}")

@@ -1,9 +1,5 @@
 """Matrix products on tiles against NumPy's, over drawn sizes and orders of memory."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -67,33 +63,6 @@ def test_a_column_slice_of_a_matrix_is_copied_first():
     x, w = rng.standard_normal((128, 64)), rng.standard_normal((64, 96))
     for multiply in (kernels.dense_forward, product.product):
         np.testing.assert_allclose(multiply(x, w[:, 32:64]), x @ w[:, 32:64], rtol=0, atol=1e-12)
-
-
-BITS = """
-import numpy as np
-from nn import kernels
-rng = np.random.default_rng(0)
-f = lambda *shape: rng.standard_normal(shape).astype(np.float32)
-x, w, dy = f(900, 70), f(70, 200), f(900, 200)
-products = [kernels.dense_forward(x, w), kernels.dense_backward_weight(dy, x),
-            kernels.dense_backward_input(dy, w)]
-print([hash(p.tobytes()) for p in products])
-"""
-
-
-def test_the_number_of_threads_changes_no_bit():
-    seen = set()
-    for threads in ("1", "2", "4"):
-        environment = {"NUMBA_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
-        done = subprocess.run(
-            [sys.executable, "-c", BITS],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, **environment},
-        )
-        seen.add(done.stdout)
-    assert len(seen) == 1
 
 
 def test_a_layer_is_the_same_on_both_kernel_sets():
