@@ -23,93 +23,33 @@ or a clip few frames, half of those lanes would stay empty: then tiles are one v
 
 The arrays of a layer may lie in memory in any order, but for the features of a head, which are
 neighbours. Each comes flat, with the steps from clip to clip, from time to time and from head to
-head. What a task reads it first copies, to rows that end with zeros where the tiles do.
+head. What a task reads it first copies, to rows that end with zeros where the tiles do: see
+`attention_rows`.
 """
 
 import math
 
 import numpy as np
 
+from nn.kernels.attention_rows import (
+    columns_back,
+    columns_of,
+    head_at,
+    rows_back,
+    rows_of,
+    up,
+)
 from nn.kernels.cpu import SHORT, TALL
 from nn.kernels.jit import kernel
 from nn.kernels.lane_math import exp2, maximum
-from nn.kernels.tile import add_outer, apart, fill, lanes, load, load_square, store, transposed
+from nn.kernels.tile import add_outer, apart, fill, lanes, load, store
 from nn.kernels.turns import take
 
 LOG2E = 1 / math.log(2)
 NOTHING = -1e30  # the maximum of no scores: finite, so that −∞ − NOTHING is −∞
 
 
-# ---- copies -----------------------------------------------------------------------------
-
-
-@kernel
-def _up(n, multiple):
-    return (n + multiple - 1) // multiple * multiple
-
-
-@kernel
-def _head(steps, n, h):
-    """Where head h of clip n begins."""
-    return n * steps[0] + h * steps[2]
-
-
-@kernel
-def _rows_of(x, at, step, count, D, out, width):
-    """out (rows, width) = x[at + t·step:][:D] for t < count, and zeros all around."""
-    L = lanes(out)
-    whole = D - D % L
-    for t in range(count):
-        i, o = at + t * step, t * width
-        for d in range(0, whole, L):
-            store(load(x, i + d, 0, 1, 1), out, o + d, 0)
-        for d in range(whole, D):
-            out[o + d] = x[i + d]
-        for d in range(D, width):
-            out[o + d] = 0
-    out[count * width :] = 0
-
-
-@kernel
-def _columns_of(x, at, step, count, D, scale, out, width):
-    """out (D, width) = scale · x[at + t·step:][:D], t along the width; zeros beyond t = count."""
-    L = lanes(out)
-    rows, columns = count - count % L, D - D % L
-    for t in range(0, rows, L):
-        for d in range(0, columns, L):
-            square = transposed(load_square(x, at + t * step + d, step))
-            store(square * scale, out, d * width + t, width)
-    for t in range(count):
-        for d in range(columns if t < rows else 0, D):
-            out[d * width + t] = x[at + t * step + d] * scale
-    if count < width:
-        for d in range(D):
-            out[d * width + count : (d + 1) * width] = 0
-
-
-@kernel
-def _columns_back(out, width, count, D, x, at, step):
-    """x[at + t·step:][:D] = out[:, t] for t < count: `_columns_of` the other way."""
-    L = lanes(out)
-    rows, columns = count - count % L, D - D % L
-    for t in range(0, rows, L):
-        for d in range(0, columns, L):
-            store(transposed(load_square(out, d * width + t, width)), x, at + t * step + d, step)
-    for t in range(count):
-        for d in range(columns if t < rows else 0, D):
-            x[at + t * step + d] = out[d * width + t]
-
-
-@kernel
-def _rows_back(rows, width, count, D, x, at, step):
-    """x[at + t·step:][:D] = rows[t] for t < count."""
-    L = lanes(rows)
-    whole = D - D % L
-    for t in range(count):
-        for d in range(0, whole, L):
-            store(load(rows, t * width + d, 0, 1, 1), x, at + t * step + d, 0)
-        for d in range(whole, D):
-            x[at + t * step + d] = rows[t * width + d]
+# ---- masks ------------------------------------------------------------------------------
 
 
 @kernel
@@ -210,7 +150,7 @@ def _make_kernels(tall, short, vectors):
             store(p, s, t * W, W)
             store(p * (load(dp, t * W, W, 1, vectors) - mean), dp, t * W, W)
         # The last tile of keys may reach beyond them, to keys that these queries do not see.
-        end = _up(keys, tall) * W
+        end = up(keys, tall) * W
         s[keys * W : end] = 0
         dp[keys * W : end] = 0
 
@@ -218,7 +158,7 @@ def _make_kernels(tall, short, vectors):
     def padded(T_k, D, D_v, W):
         """Keys, features and features of values, made up to whole tiles."""
         multiple = max(W, short)
-        return _up(T_k, tall), _up(D, multiple), _up(D_v, multiple)
+        return up(T_k, tall), up(D, multiple), up(D_v, multiple)
 
     @kernel
     def forward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch):
@@ -226,17 +166,17 @@ def _make_kernels(tall, short, vectors):
         b_rows, v_rows, a_columns, s, largest, total, out = scratch
         T_q, T_k, D, D_v = sizes
         a_at, b_at, v_at, y_at = (
-            _head(steps[0], n, h), _head(steps[1], n, h), _head(steps[2], n, h),
-            _head(steps[3], n, h),
+            head_at(steps[0], n, h), head_at(steps[1], n, h), head_at(steps[2], n, h),
+            head_at(steps[3], n, h),
         )  # fmt: skip
         W = vectors * lanes(a)
         _, C, V = padded(T_k, D, D_v, W)
-        _rows_of(b, b_at, steps[1][1], T_k, D, b_rows, C)
-        _rows_of(v, v_at, steps[2][1], T_k, D_v, v_rows, V)
+        rows_of(b, b_at, steps[1][1], T_k, D, b_rows, C)
+        rows_of(v, v_at, steps[2][1], T_k, D_v, v_rows, V)
         for query in range(0, T_q, W):
             count = min(W, T_q - query)
             at = a_at + query * steps[0][1]
-            _columns_of(a, at, steps[0][1], count, D, scale, a_columns, W)
+            columns_of(a, at, steps[0][1], count, D, scale, a_columns, W)
             largest[:], total[:], out[:] = NOTHING, 0, 0
             last = min(T_k, query + W) if causal else T_k
             for key in range(0, last, most_keys):
@@ -254,7 +194,7 @@ def _make_kernels(tall, short, vectors):
             share = load(total, 0, 0, 1, vectors)
             for d in range(D_v):
                 store(load(out, d * W, W, 1, vectors) * share, out, d * W, W)
-            _columns_back(out, W, count, D_v, y, y_at + query * steps[3][1], steps[3][1])
+            columns_back(out, W, count, D_v, y, y_at + query * steps[3][1], steps[3][1])
 
     @kernel
     def backward_head(arrays, steps, sizes, scale, seen, causal, n, h, log_sum, scratch):
@@ -263,24 +203,24 @@ def _make_kernels(tall, short, vectors):
         a_rows, dy_rows, s, dp, level, along = scratch[7:]
         T_q, T_k, D, D_v = sizes
         dy_at, a_at, b_at, v_at, y_at, da_at, db_at, dv_at = (
-            _head(steps[0], n, h), _head(steps[1], n, h), _head(steps[2], n, h),
-            _head(steps[3], n, h), _head(steps[4], n, h), _head(steps[5], n, h),
-            _head(steps[6], n, h), _head(steps[7], n, h),
+            head_at(steps[0], n, h), head_at(steps[1], n, h), head_at(steps[2], n, h),
+            head_at(steps[3], n, h), head_at(steps[4], n, h), head_at(steps[5], n, h),
+            head_at(steps[6], n, h), head_at(steps[7], n, h),
         )  # fmt: skip
         W = vectors * lanes(a)
         one = a.dtype.type(1)
         _, C, V = padded(T_k, D, D_v, W)
-        _rows_of(b, b_at, steps[2][1], T_k, D, b_rows, C)
-        _rows_of(v, v_at, steps[3][1], T_k, D_v, v_rows, V)
+        rows_of(b, b_at, steps[2][1], T_k, D, b_rows, C)
+        rows_of(v, v_at, steps[3][1], T_k, D_v, v_rows, V)
         db_rows[:], dv_rows[:] = 0, 0
         back = scale / a.dtype.type(LOG2E)  # of the scores' scale, without the powers of 2
         for query in range(0, T_q, W):
             count = min(W, T_q - query)
             a_from, dy_from = a_at + query * steps[1][1], dy_at + query * steps[0][1]
-            _columns_of(a, a_from, steps[1][1], count, D, scale, a_columns, W)
-            _rows_of(a, a_from, steps[1][1], count, D, a_rows, C)
-            _columns_of(dy, dy_from, steps[0][1], count, D_v, one, dy_columns, W)
-            _rows_of(dy, dy_from, steps[0][1], count, D_v, dy_rows, V)
+            columns_of(a, a_from, steps[1][1], count, D, scale, a_columns, W)
+            rows_of(a, a_from, steps[1][1], count, D, a_rows, C)
+            columns_of(dy, dy_from, steps[0][1], count, D_v, one, dy_columns, W)
+            rows_of(dy, dy_from, steps[0][1], count, D_v, dy_rows, V)
             level[:], along[:], da_columns[:] = 0, 0, 0
             for i in range(count):
                 level[i] = log_sum[n, query + i, h] * LOG2E
@@ -301,10 +241,10 @@ def _make_kernels(tall, short, vectors):
                 add_over_keys(b_rows, key, C, keys, dp, D, da_columns)
             for d in range(D):
                 store(load(da_columns, d * W, W, 1, vectors) * back, da_columns, d * W, W)
-            _columns_back(da_columns, W, count, D, da, da_at + query * steps[5][1], steps[5][1])
+            columns_back(da_columns, W, count, D, da, da_at + query * steps[5][1], steps[5][1])
         db_rows *= back
-        _rows_back(db_rows, C, T_k, D, db, db_at, steps[6][1])
-        _rows_back(dv_rows, V, T_k, D_v, dv, dv_at, steps[7][1])
+        rows_back(db_rows, C, T_k, D, db, db_at, steps[6][1])
+        rows_back(dv_rows, V, T_k, D_v, dv, dv_at, steps[7][1])
 
     @kernel
     def forward(turns, arrays, steps, sizes, scale, seen, causal, log_sum):
